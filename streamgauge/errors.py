@@ -19,7 +19,7 @@ from enum import StrEnum
 
 
 class DeadReason(StrEnum):
-    """Why something is kept as a dead letter. Each value is a label of ``streamgauge_readings_dead_total`` and thus never free text."""
+    """Why something is kept as a dead letter; each value is a metric's label too, and thus never free text."""
 
     UNKNOWN_TOPIC = "unknown_topic"
     MESSAGE_TOO_LARGE = "message_too_large"

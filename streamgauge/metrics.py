@@ -7,12 +7,20 @@ from prometheus_client import Counter, Gauge, Histogram
 
 DELAY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 
-READINGS_RECEIVED = Counter("streamgauge_readings_received_total", "Readings that arrived, sound or not, by source.", ["source"])
+READINGS_RECEIVED = Counter(
+    "streamgauge_readings_received_total", "Readings that arrived, sound or not, by source.", ["source"]
+)
 READINGS_STORED = Counter("streamgauge_readings_stored_total", "Readings committed to Postgres for the first time.")
-READINGS_DUPLICATE = Counter("streamgauge_readings_duplicate_total", "Readings that were there already, with the same values.")
-READINGS_DEAD = Counter("streamgauge_readings_dead_total", "Readings and messages kept as dead letters, by reason.", ["reason"])
+READINGS_DUPLICATE = Counter(
+    "streamgauge_readings_duplicate_total", "Readings that were there already, with the same values."
+)
+READINGS_DEAD = Counter(
+    "streamgauge_readings_dead_total", "Readings and messages kept as dead letters, by reason.", ["reason"]
+)
 READING_DELAY = Histogram(
-    "streamgauge_reading_delay_seconds", "From a reading's arrival at the subscriber to its commit.", buckets=DELAY_BUCKETS_S
+    "streamgauge_reading_delay_seconds",
+    "From a reading's arrival at the subscriber to its commit.",
+    buckets=DELAY_BUCKETS_S,
 )
 FLAGS = Counter("streamgauge_level_flags_total", "Level readings by quality flag (QARTOD value).", ["flag"])
 
@@ -25,9 +33,13 @@ MQTT_CONNECTED = Gauge("streamgauge_mqtt_connected", "1 while the subscriber's M
 
 TASK_SECONDS = Histogram("streamgauge_task_seconds", "Time in the worker, by task.", ["task"], buckets=DELAY_BUCKETS_S)
 TASK_FAILURES = Counter("streamgauge_task_failures_total", "Tasks that ended with an error, by task.", ["task"])
-PUBLISH_FAILURES = Counter("streamgauge_live_publish_failures_total", "Committed batches that Redis did not take for the live pages.")
+PUBLISH_FAILURES = Counter(
+    "streamgauge_live_publish_failures_total", "Committed batches that Redis did not take for the live pages."
+)
 
 NEWEST_READING_AGE = "streamgauge_newest_reading_age_seconds"
 """Age of each registered device's newest reading; computed when it is scraped, by the web process."""
 LIVE_CLIENTS = Gauge("streamgauge_live_clients", "Browsers connected to /live.")
-LIVE_DROPPED = Counter("streamgauge_live_dropped_total", "Times a slow browser's backlog was dropped and it was told to ask anew.")
+LIVE_DROPPED = Counter(
+    "streamgauge_live_dropped_total", "Times a slow browser's backlog was dropped and it was told to ask anew."
+)

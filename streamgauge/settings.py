@@ -76,7 +76,9 @@ def _name(text: str) -> str:
 
 def _secret_key(text: str) -> str:
     if len(text) < 32:
-        raise ValueError("must have at least 32 characters (make one: python -c 'import secrets; print(secrets.token_hex(32))')")
+        raise ValueError(
+            "must have at least 32 characters (make one: python -c 'import secrets; print(secrets.token_hex(32))')"
+        )
     return text
 
 
@@ -89,7 +91,9 @@ def _url(*schemes: str) -> Callable[[str], str]:
         except ValueError:
             raise ValueError(f"is not a URL ({schemes[0]}://user:password@host:port…)") from None
         if parts.scheme not in schemes or not parts.hostname:
-            raise ValueError(f"must be a URL that begins with {' or '.join(scheme + '://' for scheme in schemes)} and names a host")
+            raise ValueError(
+                f"must be a URL that begins with {' or '.join(scheme + '://' for scheme in schemes)} and names a host"
+            )
         return text
 
     return parse
@@ -126,13 +130,19 @@ class MqttSettings:
     """How to reach the broker."""
 
     mqtt_url: str = _setting(
-        "MQTT_URL", _url("mqtt", "mqtts"), "The broker: `mqtt://user:password@host:port`, or `mqtts://…` for TLS.", secret=True
+        "MQTT_URL",
+        _url("mqtt", "mqtts"),
+        "The broker: `mqtt://user:password@host:port`, or `mqtts://…` for TLS.",
+        secret=True,
     )
     mqtt_ca_file: Path | None = _setting(
         "MQTT_CA_FILE", _path, "Certificate authorities for `mqtts://`; the system's where it is not set.", default=None
     )
     mqtt_protocol: str = _setting(
-        "MQTT_PROTOCOL", _choice("auto", "5", "3.1.1"), "MQTT version; `auto` tries 5 and falls back to 3.1.1.", default="auto"
+        "MQTT_PROTOCOL",
+        _choice("auto", "5", "3.1.1"),
+        "MQTT version; `auto` tries 5 and falls back to 3.1.1.",
+        default="auto",
     )
 
 
@@ -140,17 +150,26 @@ class MqttSettings:
 class StoreSettings:
     """How to reach Postgres and Redis."""
 
-    database_url: str = _setting("DATABASE_URL", _url("postgresql"), "Postgres: `postgresql://user:password@host:port/name`.", secret=True)
-    redis_url: str = _setting("REDIS_URL", _url("redis", "rediss"), "Redis: `redis://:password@host:port/0`.", secret=True)
+    database_url: str = _setting(
+        "DATABASE_URL", _url("postgresql"), "Postgres: `postgresql://user:password@host:port/name`.", secret=True
+    )
+    redis_url: str = _setting(
+        "REDIS_URL", _url("redis", "rediss"), "Redis: `redis://:password@host:port/0`.", secret=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueSettings:
     """What enqueuing parts and workers must agree on."""
 
-    redis_url: str = _setting("REDIS_URL", _url("redis", "rediss"), "Redis: `redis://:password@host:port/0`.", secret=True)
+    redis_url: str = _setting(
+        "REDIS_URL", _url("redis", "rediss"), "Redis: `redis://:password@host:port/0`.", secret=True
+    )
     task_max_readings: int = _setting(
-        "TASK_MAX_READINGS", _whole(1, 5_000), "Most readings that share one Celery task; 1 gives strictly one task per reading.", default=500
+        "TASK_MAX_READINGS",
+        _whole(1, 5_000),
+        "Most readings that share one Celery task; 1 gives strictly one task per reading.",
+        default=500,
     )
 
 
@@ -159,10 +178,16 @@ class LimitSettings:
     """What is accepted at the door."""
 
     max_message_bytes: int = _setting(
-        "MAX_MESSAGE_BYTES", _whole(1_024, 64 * 2**20), "Longest message that is parsed; a longer one becomes a dead letter.", default=4 * 2**20
+        "MAX_MESSAGE_BYTES",
+        _whole(1_024, 64 * 2**20),
+        "Longest message that is parsed; a longer one becomes a dead letter.",
+        default=4 * 2**20,
     )
     max_batch_readings: int = _setting(
-        "MAX_BATCH_READINGS", _whole(1, 1_000_000), "Most readings in one message; a longer one becomes a dead letter as a whole.", default=20_000
+        "MAX_BATCH_READINGS",
+        _whole(1, 1_000_000),
+        "Most readings in one message; a longer one becomes a dead letter as a whole.",
+        default=20_000,
     )
     earliest_time: datetime = _setting(
         "EARLIEST_TIME", _time, "A reading from before this time becomes a dead letter.", default=EARLIEST_READING_TIME
@@ -177,28 +202,50 @@ class SubscriberSettings(CommonSettings, MqttSettings, QueueSettings, LimitSetti
     """The MQTT subscriber."""
 
     client_id: str = _setting(
-        "SUBSCRIBER_CLIENT_ID", _name, "Fixed MQTT client id: one per replica, kept over restarts.", default="streamgauge-subscriber-0"
+        "SUBSCRIBER_CLIENT_ID",
+        _name,
+        "Fixed MQTT client id: one per replica, kept over restarts.",
+        default="streamgauge-subscriber-0",
     )
     share_group: str | None = _setting(
         "SUBSCRIBER_SHARE_GROUP", _name, "Subscribe as `$share/<group>/…`, on brokers that redistribute.", default=None
     )
     max_inflight_messages: int = _setting(
-        "SUBSCRIBER_MAX_INFLIGHT", _whole(1, 65_535), "Most messages held unacknowledged; MQTT 5's Receive Maximum.", default=5_000
+        "SUBSCRIBER_MAX_INFLIGHT",
+        _whole(1, 65_535),
+        "Most messages held unacknowledged; MQTT 5's Receive Maximum.",
+        default=5_000,
     )
     max_inflight_tasks: int = _setting(
-        "SUBSCRIBER_MAX_TASKS", _whole(1, 1_000), "Most tasks under way at once; what arrives meanwhile shares the next one.", default=4
+        "SUBSCRIBER_MAX_TASKS",
+        _whole(1, 1_000),
+        "Most tasks under way at once; what arrives meanwhile shares the next one.",
+        default=4,
     )
     resend_after_s: float = _setting(
-        "SUBSCRIBER_RESEND_AFTER_S", _seconds(0.5, 3_600), "A task of which nothing is heard for so long is enqueued again.", default=30.0
+        "SUBSCRIBER_RESEND_AFTER_S",
+        _seconds(0.5, 3_600),
+        "A task of which nothing is heard for so long is enqueued again.",
+        default=30.0,
     )
     queue_pause_length: int = _setting(
-        "SUBSCRIBER_QUEUE_PAUSE", _whole(1, 1_000_000), "Tasks waiting in `readings` at which the subscriber stops taking messages.", default=200
+        "SUBSCRIBER_QUEUE_PAUSE",
+        _whole(1, 1_000_000),
+        "Tasks waiting in `readings` at which the subscriber stops taking messages.",
+        default=200,
     )
     session_expiry_s: int = _setting(
-        "SUBSCRIBER_SESSION_EXPIRY_S", _whole(60, 4_294_967_294), "How long an MQTT 5 broker keeps our session while we are away.", default=604_800
+        "SUBSCRIBER_SESSION_EXPIRY_S",
+        _whole(60, 4_294_967_294),
+        "How long an MQTT 5 broker keeps our session while we are away.",
+        default=604_800,
     )
-    metrics_port: int = _setting("SUBSCRIBER_METRICS_PORT", _whole(0, 65_535), "Port of `/metrics`, on loopback; 0 for none.", default=0)
-    metrics_host: str = _setting("SUBSCRIBER_METRICS_HOST", str, "Address that `/metrics` is bound to.", default="127.0.0.1")
+    metrics_port: int = _setting(
+        "SUBSCRIBER_METRICS_PORT", _whole(0, 65_535), "Port of `/metrics`, on loopback; 0 for none.", default=0
+    )
+    metrics_host: str = _setting(
+        "SUBSCRIBER_METRICS_HOST", str, "Address that `/metrics` is bound to.", default="127.0.0.1"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,45 +253,83 @@ class WorkerSettings(CommonSettings, StoreSettings, QueueSettings, LimitSettings
     """Celery workers and beat."""
 
     auto_register: bool = _setting(
-        "AUTO_REGISTER", _flag, "Whether an unknown device is registered on its first reading (else: a dead letter).", default=False
+        "AUTO_REGISTER",
+        _flag,
+        "Whether an unknown device is registered on its first reading (else: a dead letter).",
+        default=False,
     )
-    model_dir: Path | None = _setting("MODEL_DIR", _path, "Folder of the model's artefact; the one that is shipped where it is not set.", default=None)
-    task_soft_limit_s: int = _setting("TASK_SOFT_LIMIT_S", _whole(1, 3_600), "After so long a task is asked to stop.", default=60)
-    task_hard_limit_s: int = _setting("TASK_HARD_LIMIT_S", _whole(2, 3_600), "After so long a task's process is killed.", default=90)
+    model_dir: Path | None = _setting(
+        "MODEL_DIR", _path, "Folder of the model's artefact; the one that is shipped where it is not set.", default=None
+    )
+    task_soft_limit_s: int = _setting(
+        "TASK_SOFT_LIMIT_S", _whole(1, 3_600), "After so long a task is asked to stop.", default=60
+    )
+    task_hard_limit_s: int = _setting(
+        "TASK_HARD_LIMIT_S", _whole(2, 3_600), "After so long a task's process is killed.", default=90
+    )
     visibility_timeout_s: int = _setting(
-        "VISIBILITY_TIMEOUT_S", _whole(3, 86_400), "After so long a task that nobody acknowledged is delivered again.", default=300
+        "VISIBILITY_TIMEOUT_S",
+        _whole(3, 86_400),
+        "After so long a task that nobody acknowledged is delivered again.",
+        default=300,
     )
-    live_max_events: int = _setting("LIVE_MAX_EVENTS", _whole(100, 1_000_000), "Events kept in the live stream.", default=10_000)
-    worker_metrics_port: int = _setting("WORKER_METRICS_PORT", _whole(0, 65_535), "Port of the workers' `/metrics`, on loopback; 0 for none.", default=0)
-    worker_metrics_host: str = _setting("WORKER_METRICS_HOST", str, "Address that the workers' `/metrics` is bound to.", default="127.0.0.1")
+    live_max_events: int = _setting(
+        "LIVE_MAX_EVENTS", _whole(100, 1_000_000), "Events kept in the live stream.", default=10_000
+    )
+    worker_metrics_port: int = _setting(
+        "WORKER_METRICS_PORT", _whole(0, 65_535), "Port of the workers' `/metrics`, on loopback; 0 for none.", default=0
+    )
+    worker_metrics_host: str = _setting(
+        "WORKER_METRICS_HOST", str, "Address that the workers' `/metrics` is bound to.", default="127.0.0.1"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebSettings(CommonSettings, StoreSettings, LimitSettings):
     """The web and API processes."""
 
-    secret_key: str = _setting("SECRET_KEY", _secret_key, "Signs sessions; at least 32 random characters, the same on every replica.", secret=True)
+    secret_key: str = _setting(
+        "SECRET_KEY",
+        _secret_key,
+        "Signs sessions; at least 32 random characters, the same on every replica.",
+        secret=True,
+    )
     http_port: int = _setting("HTTP_PORT", _whole(1, 65_535), "Port of the web server.", default=8000)
     http_host: str = _setting("HTTP_HOST", str, "Address that the web server is bound to.", default="127.0.0.1")
     task_max_readings: int = _setting(
-        "TASK_MAX_READINGS", _whole(1, 5_000), "Most readings that share one Celery task; 1 gives strictly one task per reading.", default=500
+        "TASK_MAX_READINGS",
+        _whole(1, 5_000),
+        "Most readings that share one Celery task; 1 gives strictly one task per reading.",
+        default=500,
     )
     commit_timeout_s: float = _setting(
-        "COMMIT_TIMEOUT_S", _seconds(0.1, 60), "How long `POST /readings` waits for the commit before it answers 503.", default=5.0
+        "COMMIT_TIMEOUT_S",
+        _seconds(0.1, 60),
+        "How long `POST /readings` waits for the commit before it answers 503.",
+        default=5.0,
     )
     live_backlog_events: int = _setting(
-        "LIVE_BACKLOG_EVENTS", _whole(8, 100_000), "Events kept for one slow browser before it is told to ask anew.", default=256
+        "LIVE_BACKLOG_EVENTS",
+        _whole(8, 100_000),
+        "Events kept for one slow browser before it is told to ask anew.",
+        default=256,
     )
     cookie_secure: bool = _setting("COOKIE_SECURE", _flag, "Send the session cookie over HTTPS only.", default=True)
-    trusted_proxies: int = _setting("TRUSTED_PROXIES", _whole(0, 10), "How many proxies in front of us set X-Forwarded-*.", default=0)
-    flower_url: str | None = _setting("FLOWER_URL", _url("http", "https"), "Where operators reach Flower; linked from the pages.", default=None)
+    trusted_proxies: int = _setting(
+        "TRUSTED_PROXIES", _whole(0, 10), "How many proxies in front of us set X-Forwarded-*.", default=0
+    )
+    flower_url: str | None = _setting(
+        "FLOWER_URL", _url("http", "https"), "Where operators reach Flower; linked from the pages.", default=None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationSettings(CommonSettings):
     """Alembic."""
 
-    database_url: str = _setting("DATABASE_URL", _url("postgresql"), "Postgres: `postgresql://user:password@host:port/name`.", secret=True)
+    database_url: str = _setting(
+        "DATABASE_URL", _url("postgresql"), "Postgres: `postgresql://user:password@host:port/name`.", secret=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

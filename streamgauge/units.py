@@ -7,7 +7,7 @@ CUBIC_FOOT_M3 = 0.028316846592
 """Cubic foot in cubic metres: 0.3048 cubed, exact (NIST SP 811 (2008), appendix B.8)."""
 
 GAGE_RESOLUTION_M = 0.01 * FOOT_M
-"""Smallest step in which USGS publishes gage height, 0.01 ft (USGS Techniques and Methods 3-A7 (2010), "Gage-height accuracy")."""
+"""The step in which USGS publishes gage height, 0.01 ft (USGS Techniques and Methods 3-A7 (2010), "Accuracy")."""
 
 MICROSECONDS_PER_SECOND = 1_000_000
 

@@ -118,7 +118,9 @@ def decode_stored(payload: bytes) -> StoredAnswer:
         raise InvalidMessage(DeadReason.NOT_A_BATCH, "a stored answer must be a JSON object")
     batch, stored, dead = (answer.get(name) for name in StoredAnswer._fields)
     if not isinstance(batch, str) or type(stored) is not int or type(dead) is not int:
-        raise InvalidMessage(DeadReason.NOT_A_BATCH, "a stored answer must hold batch (text), stored and dead (whole numbers)")
+        raise InvalidMessage(
+            DeadReason.NOT_A_BATCH, "a stored answer must hold batch (text), stored and dead (whole numbers)"
+        )
     return StoredAnswer(batch, stored, dead)
 
 
@@ -136,9 +138,13 @@ def decode_message(topic: str, payload: bytes, limits: Limits, now: datetime) ->
         if kind == "unknown":
             raise InvalidMessage(DeadReason.UNKNOWN_TOPIC, f"no such topic in the contract: {_show(topic)}")
         if kind == "device" and not DEVICE_NAME.fullmatch(name):
-            raise InvalidMessage(DeadReason.BAD_DEVICE, f"device in the topic must be 1–64 of A–Z a–z 0–9 . _ : -, not {_show(name)}")
+            raise InvalidMessage(
+                DeadReason.BAD_DEVICE, f"device in the topic must be 1–64 of A–Z a–z 0–9 . _ : -, not {_show(name)}"
+            )
         if len(payload) > limits.max_message_bytes:
-            detail = f"{len(payload)} bytes; at most {limits.max_message_bytes} are parsed (STREAMGAUGE_MAX_MESSAGE_BYTES)"
+            detail = (
+                f"{len(payload)} bytes; at most {limits.max_message_bytes} are parsed (STREAMGAUGE_MAX_MESSAGE_BYTES)"
+            )
             raise InvalidMessage(DeadReason.MESSAGE_TOO_LARGE, detail)
         content = _load(payload)
     except InvalidMessage as error:
@@ -177,7 +183,9 @@ def decode_readings(
         try:
             readings.append(parse_reading(item, limits.earliest, latest, device))
         except InvalidReading as error:
-            rejected.append(Rejected(error.reason, error.detail, payload if len(content) == 1 else orjson.dumps(item), 1))
+            rejected.append(
+                Rejected(error.reason, error.detail, payload if len(content) == 1 else orjson.dumps(item), 1)
+            )
     return readings, rejected
 
 
@@ -206,7 +214,9 @@ def parse_reading(item: object, earliest: datetime, latest: datetime, device: st
         raise InvalidReading(DeadReason.NO_QUANTITY, f"holds none of {', '.join(QUANTITIES)}")
     sequence = item.get("seq")
     if sequence is not None and (type(sequence) is not int or not 0 <= sequence <= _MAX_SEQ):
-        raise InvalidReading(DeadReason.BAD_NUMBER, f"seq must be a whole number from 0 to 2^63 - 1, not {_show(sequence)}")
+        raise InvalidReading(
+            DeadReason.BAD_NUMBER, f"seq must be a whole number from 0 to 2^63 - 1, not {_show(sequence)}"
+        )
     extra = _extra(item) if item.keys() - _LISTED else {}
     return Reading(device=name, time=time, seq=sequence, extra=extra, **numbers)
 
@@ -215,25 +225,33 @@ def _decode_batch(gateway: str, content: object, payload: bytes, limits: Limits,
     reason, detail = DeadReason.NOT_A_BATCH, None
     batch, items = None, None
     if not DEVICE_NAME.fullmatch(gateway):
-        reason, detail = DeadReason.BAD_DEVICE, f"gateway in the topic must be 1–64 of A–Z a–z 0–9 . _ : -, not {_show(gateway)}"
+        reason, detail = (
+            DeadReason.BAD_DEVICE,
+            f"gateway in the topic must be 1–64 of A–Z a–z 0–9 . _ : -, not {_show(gateway)}",
+        )
     elif not isinstance(content, dict):
         detail = "a gateway's message must be a JSON object with batch and readings"
     else:
         batch, items = content.get("batch"), content.get("readings")
         if not isinstance(batch, str) or not 1 <= len(batch) <= MAX_BATCH_ID_LENGTH:
-            batch, detail = None, f"batch must be a text of 1–{MAX_BATCH_ID_LENGTH} characters, not {_show(content.get('batch'))}"
+            batch, detail = (
+                None,
+                f"batch must be a text of 1–{MAX_BATCH_ID_LENGTH} characters, not {_show(content.get('batch'))}",
+            )
         elif not isinstance(items, list):
             detail = f"readings must be an array, not {_show(items)}"
     if detail is not None:
         rejected = [Rejected(reason, detail, payload, len(items) if isinstance(items, list) else 1)]
-        return Arrival(source="gateway", readings=[], rejected=rejected, gateway=gateway if batch else None, batch=batch)
+        return Arrival(
+            source="gateway", readings=[], rejected=rejected, gateway=gateway if batch else None, batch=batch
+        )
     readings, rejected = decode_readings(items, payload, limits, now)
     return Arrival(source="gateway", readings=readings, rejected=rejected, gateway=gateway, batch=batch)
 
 
 def _split_topic(topic: str) -> tuple[str, str]:
     parts = topic.split("/")
-    if len(parts) == 5 and parts[0] == "streamgauge" and parts[1] == "v1":  # noqa: PLR2004 - the five levels of the contract's topics
+    if len(parts) == 5 and parts[0] == "streamgauge" and parts[1] == "v1":
         if parts[2] == "devices" and parts[4] == "readings":
             return "device", parts[3]
         if parts[2] == "gateways" and parts[4] == "batches":
@@ -292,10 +310,15 @@ def _extra(item: Mapping[str, object]) -> dict[str, float]:
         if name not in _LISTED and (type(value) is float or type(value) is int) and math.isfinite(value)
     }
     if len(extra) > MAX_EXTRA_FIELDS:
-        raise InvalidReading(DeadReason.TOO_MANY_FIELDS, f"{len(extra)} unlisted fields; at most {MAX_EXTRA_FIELDS} are kept")
+        raise InvalidReading(
+            DeadReason.TOO_MANY_FIELDS, f"{len(extra)} unlisted fields; at most {MAX_EXTRA_FIELDS} are kept"
+        )
     for name in extra:
         if not _EXTRA_NAME.fullmatch(name):
-            raise InvalidReading(DeadReason.TOO_MANY_FIELDS, f"an unlisted field's name must be 1–64 printable characters, not {_show(name)}")
+            raise InvalidReading(
+                DeadReason.TOO_MANY_FIELDS,
+                f"an unlisted field's name must be 1–64 printable characters, not {_show(name)}",
+            )
     return extra
 
 

@@ -1,0 +1,1 @@
+"""The live stream: what was just stored, on its way to the browsers."""

@@ -1,0 +1,77 @@
+"""The live stream: a bounded Redis stream of what was just stored. A hint, never the truth: it may be lost and begins anew.
+
+One entry holds the readings of one stored batch, so that a flood of readings costs Redis and browsers little.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from redis import Redis
+
+LIVE_KEY = "streamgauge:live"
+MAX_EVENTS = 10_000
+START_ID = "0-0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One entry: its id in the stream, and the readings of one stored batch as the page's JSON objects."""
+
+    id: str
+    readings: list[dict[str, Any]]
+
+
+def append(redis: "Redis", readings: Sequence[Mapping[str, Any]], max_events: int = MAX_EVENTS) -> str:
+    """Append one stored batch; the oldest entries leave.
+
+    Args:
+        redis: a client.
+        readings: JSON-able objects: device, time (wire format), quantities, flags, reasons, expected_m, low_m, high_m, score.
+        max_events: how many entries stay, about.
+
+    Raises:
+        redis.RedisError: Redis did not take it.
+    """
+    entry = {"readings": orjson.dumps(list(readings))}
+    return _text(redis.xadd(LIVE_KEY, entry, maxlen=max_events, approximate=True))  # type: ignore[arg-type]
+
+
+def read_after(redis: "Redis", last_id: str, block_ms: int | None = None, count: int = 100) -> list[Event]:
+    """Entries after an id, oldest first; waits up to ``block_ms`` if there are none (``None``: does not wait).
+
+    Raises:
+        redis.RedisError: Redis did not answer.
+    """
+    answer: Any = redis.xread({LIVE_KEY: last_id}, count=count, block=block_ms)
+    entries = _entries(answer)
+    return [Event(id=_text(entry_id), readings=orjson.loads(fields[b"readings"])) for entry_id, fields in entries]
+
+
+def newest_id(redis: "Redis") -> str:
+    """The id of the newest entry; ``START_ID`` for an empty stream."""
+    return _edge(redis.xrevrange(LIVE_KEY, count=1))
+
+
+def oldest_id(redis: "Redis") -> str:
+    """The id of the oldest entry that is still there; ``START_ID`` for an empty stream."""
+    return _edge(redis.xrange(LIVE_KEY, count=1))
+
+
+def _edge(entries: Any) -> str:
+    return _text(entries[0][0]) if entries else START_ID
+
+
+def _entries(answer: Any) -> list[Any]:
+    if not answer:
+        return []
+    streams = answer.items() if isinstance(answer, dict) else answer
+    for _key, entries in streams:
+        # redis-py wraps the entries of one key in a further list when it speaks RESP3.
+        return list(entries[0] if len(entries) == 1 and isinstance(entries[0], list) else entries)
+    return []
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,220 @@
+"""The one place where a call becomes a Celery message: task names, queues, and the functions that enqueue.
+
+Parts that enqueue (subscriber, web) know tasks by name only; workers (``tasks/``) give the names their code. When a task's
+readings are committed, its worker puts a notice on a bounded Redis stream, ``streamgauge:stored``, for the part that waits.
+"""
+
+import base64
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from celery import Celery
+from kombu.entity import Queue
+from kombu.exceptions import OperationalError
+from redis import Redis, RedisError
+
+from streamgauge.errors import NotCommittedInTime, QueueUnavailable
+from streamgauge.reading import FLOAT_FIELDS, Reading, to_microseconds
+from streamgauge.wire import Rejected
+
+READINGS, ALERTS, BATCH = "readings", "alerts", "batch"
+QUEUES = (READINGS, ALERTS, BATCH)
+
+INGEST_TASK = "streamgauge.ingest"
+MAKE_PARTITIONS_TASK = "streamgauge.maintenance.make_partitions"
+
+STORED_KEY = "streamgauge:stored"
+STORED_MAX_NOTICES = 20_000
+SOCKET_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeadItem:
+    """Something refused at the door, on its way to the dead letters."""
+
+    topic: str
+    source: str
+    rejected: Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A worker's word that a task is committed: for whom, and how many of each message's readings became dead letters there."""
+
+    task_id: str
+    recipient: str
+    dead: Mapping[int, int]
+
+
+def celery_config(redis_url: str, visibility_timeout_s: int = 300) -> dict[str, Any]:
+    """What enqueuing parts and workers must agree on; see ``tasks/celery_app.py`` for what concerns workers only."""
+    return {
+        "broker_url": redis_url,
+        "broker_connection_retry_on_startup": True,
+        "broker_transport_options": {
+            "visibility_timeout": visibility_timeout_s,
+            "socket_timeout": SOCKET_TIMEOUT_S * 2,
+            "socket_connect_timeout": SOCKET_TIMEOUT_S,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+        },
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "task_ignore_result": True,
+        "task_default_queue": READINGS,
+        "task_queues": [Queue(name) for name in QUEUES]  # type: ignore[no-untyped-call],
+        "task_create_missing_queues": False,
+        "task_routes": {INGEST_TASK: {"queue": READINGS}, "streamgauge.maintenance.*": {"queue": BATCH}},
+        "timezone": "UTC",
+        "enable_utc": True,
+    }
+
+
+def make_producer(redis_url: str) -> Celery:
+    """A Celery application that only enqueues; it knows no task's code."""
+    producer = Celery("streamgauge", set_as_current=False)
+    producer.conf.update(celery_config(redis_url))
+    return producer
+
+
+def new_task_id() -> str:
+    """An id for a task; the same one when it is enqueued again."""
+    return str(uuid4())
+
+
+def ingest_message(
+    readings: Sequence[Reading],
+    messages: Sequence[int],
+    received_us: Sequence[int],
+    dead: Sequence[DeadItem],
+    dead_received_us: Sequence[int],
+) -> dict[str, Any]:
+    """The body of an ingest task: readings as columns, absent columns left out.
+
+    Args:
+        readings: at most ``STREAMGAUGE_TASK_MAX_READINGS``.
+        messages: for each reading, the index of the message it came in, as the sender counts them.
+        received_us: for each reading, when it arrived (microseconds since 1970).
+        dead: what was refused at the door; stored in the same transaction.
+        dead_received_us: for each of those, when it arrived.
+    """
+    columns: dict[str, Any] = {
+        "device": [reading.device for reading in readings],
+        "time_us": [to_microseconds(reading.time) for reading in readings],
+        "message": list(messages),
+        "received_us": list(received_us),
+    }
+    for name in (*FLOAT_FIELDS, "seq"):
+        column = [getattr(reading, name) for reading in readings]
+        if any(value is not None for value in column):
+            columns[name] = column
+    extra = {str(row): dict(reading.extra) for row, reading in enumerate(readings) if reading.extra}
+    letters = [
+        {
+            "topic": item.topic,
+            "source": item.source,
+            "reason": str(item.rejected.reason),
+            "detail": item.rejected.detail,
+            "payload": base64.b64encode(item.rejected.payload).decode(),
+            "readings": item.rejected.readings,
+            "received_us": received,
+        }
+        for item, received in zip(dead, dead_received_us, strict=True)
+    ]
+    return {"columns": columns, "extra": extra, "dead": letters}
+
+
+def enqueue_ingest(producer: Celery, task_id: str, recipient: str, body: Mapping[str, Any]) -> None:
+    """Enqueue one ingest task; enqueuing the same id again is harmless.
+
+    Raises:
+        QueueUnavailable: the broker of the queue cannot be reached; call again later.
+    """
+    try:
+        producer.send_task(
+            INGEST_TASK, args=(recipient, body), task_id=task_id, queue=READINGS, retry=False, ignore_result=True
+        )
+    except (OperationalError, OSError, RedisError) as error:
+        raise QueueUnavailable(f"the task queue cannot be reached ({error}); it is tried again") from error
+
+
+def queue_length(redis: "Redis", queue: str) -> int:
+    """How many tasks wait in a queue.
+
+    Raises:
+        redis.RedisError: Redis did not answer.
+    """
+    length: Any = redis.llen(queue)
+    return int(length)
+
+
+def announce_stored(redis: "Redis", notice: Notice) -> None:
+    """Tell the waiting part that a task is committed.
+
+    Raises:
+        redis.RedisError: Redis did not take it; the waiting part will enqueue the task again, which is harmless.
+    """
+    dead = orjson.dumps({str(message): count for message, count in notice.dead.items()})
+    fields: Any = {"task": notice.task_id, "to": notice.recipient, "dead": dead}
+    redis.xadd(STORED_KEY, fields, maxlen=STORED_MAX_NOTICES, approximate=True)
+
+
+def parse_notices(answer: Any) -> tuple[str | None, list[Notice]]:
+    """The last id and the notices in an answer to XREAD on ``STORED_KEY``, whichever protocol version it came in."""
+    if not answer:
+        return None, []
+    streams = answer.items() if isinstance(answer, dict) else answer
+    last_id: str | None = None
+    notices: list[Notice] = []
+    for _key, entries in streams:
+        nested = len(entries) == 1 and entries[0] and isinstance(entries[0][0], list | tuple)
+        for entry_id, fields in entries[0] if nested else entries:
+            values = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
+            dead = {int(message): int(count) for message, count in orjson.loads(values[b"dead"]).items()}
+            notices.append(Notice(values[b"task"].decode(), values[b"to"].decode(), dead))
+            last_id = entry_id.decode()
+    return last_id, notices
+
+
+def newest_notice_id(redis: "Redis") -> str:
+    """The id after which notices of tasks that are enqueued from now on will stand."""
+    newest: Any = redis.xrevrange(STORED_KEY, count=1)
+    return newest[0][0].decode() if newest else "0-0"
+
+
+def wait_for_commit(redis: "Redis", task_id: str, after_id: str, timeout_s: float) -> Notice:
+    """Wait until a worker says that this task is committed.
+
+    Args:
+        redis: a client whose socket timeout is longer than ``timeout_s``, or none.
+        task_id: the task.
+        after_id: ``newest_notice_id`` from before it was enqueued.
+        timeout_s: how long to wait.
+
+    Raises:
+        NotCommittedInTime: nothing was heard; the task may still be carried out, and repeating it is harmless.
+        QueueUnavailable: Redis did not answer.
+    """
+    deadline = time.monotonic() + timeout_s
+    while (left_s := deadline - time.monotonic()) > 0:
+        try:
+            answer = redis.xread({STORED_KEY: after_id}, block=max(1, int(left_s * 1000)), count=1_000)
+        except RedisError as error:
+            raise QueueUnavailable(f"Redis did not answer while a commit was awaited ({error})") from error
+        last_id, notices = parse_notices(answer)
+        after_id = last_id or after_id
+        for notice in notices:
+            if notice.task_id == task_id:
+                return notice
+    raise NotCommittedInTime(f"no commit was heard of within {timeout_s:g} s; repeating the readings is harmless")
+
+
+def received_microseconds(now: datetime, count: int) -> list[int]:
+    """One arrival time for all readings of a message."""
+    return [to_microseconds(now)] * count

@@ -1,0 +1,219 @@
+"""The database's tables as SQLAlchemy Core knows them. Migrations make them; tests hold the two against each other."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    func,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from streamgauge.reading import FLOAT_FIELDS
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _time(name: str, *, nullable: bool = True) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=nullable)
+
+
+def _made(name: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("name", Text, nullable=False, unique=True, comment="the wire's device"),
+    Column("display_name", Text),
+    Column("river", Text),
+    Column("latitude", Double),
+    Column("longitude", Double),
+    Column("time_zone", Text, nullable=False, server_default="UTC", comment="IANA name; pages show times in it"),
+    Column("datum", Text, comment="what level_m is above"),
+    Column("silence_limit_s", Integer, nullable=False, server_default="3600"),
+    Column("gross_min_m", Double, comment="lowest level that this site can have; null: the sensor's default range"),
+    Column("gross_max_m", Double, comment="highest level that this site can have"),
+    Column("quality", JSONB, comment="per-station parameters of the quality checks that differ from the defaults"),
+    Column("auto_registered", Boolean, nullable=False, server_default="false"),
+    _made("registered_at"),
+    _time("decommissioned_at"),
+)
+
+gateways = Table(
+    "gateways",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    _made("registered_at"),
+    _time("last_batch_at"),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sha256", Text, nullable=False, unique=True, comment="of the artefact's bytes"),
+    Column("card", JSONB, nullable=False),
+    _made("created_at"),
+)
+
+readings = Table(
+    "readings",
+    metadata,
+    Column("device_id", BigInteger, ForeignKey("devices.id"), primary_key=True),
+    Column("time", DateTime(timezone=True), primary_key=True),
+    *(Column(name, Double) for name in FLOAT_FIELDS),
+    Column("seq", BigInteger),
+    Column("extra", JSONB),
+    Column(
+        "flags",
+        JSONB,
+        nullable=False,
+        comment="QARTOD flag per quantity: 1 good, 2 not evaluated, 3 suspect, 4 fail, 9 missing",
+    ),
+    Column("reasons", JSONB, comment="per flagged quantity: which check, and its numbers"),
+    Column("expected_m", Double),
+    Column("low_m", Double, comment="5 % bound of what the model expected"),
+    Column("high_m", Double, comment="95 % bound"),
+    Column("score", Double, comment="0 ordinary … 1 certainly anomalous; null: nothing could be expected yet"),
+    Column("model_id", Integer, ForeignKey("models.id")),
+    _time("received_at", nullable=False),
+    _made("stored_at"),
+    postgresql_partition_by="RANGE (time)",
+)
+
+readings_hourly = Table(
+    "readings_hourly",
+    metadata,
+    Column("device_id", BigInteger, ForeignKey("devices.id"), primary_key=True),
+    Column("hour", DateTime(timezone=True), primary_key=True),
+    Column("quantity", Text, primary_key=True),
+    Column("n", Integer, nullable=False),
+    Column("low", Double, nullable=False),
+    Column("mean", Double, nullable=False),
+    Column("high", Double, nullable=False),
+)
+
+rescore_runs = Table(
+    "rescore_runs",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("parameters", JSONB, nullable=False),
+    _made("created_at"),
+    _time("ended_at"),
+)
+
+alert_rules = Table(
+    "alert_rules",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("rule", JSONB, nullable=False),
+    Column("enabled", Boolean, nullable=False, server_default="true"),
+    _made("created_at"),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("rule_id", BigInteger, ForeignKey("alert_rules.id"), nullable=False),
+    Column("device_id", BigInteger, ForeignKey("devices.id")),
+    Column("state", Text, nullable=False),
+    Column("cause", JSONB, nullable=False),
+    _made("opened_at"),
+    _time("acknowledged_at"),
+    _time("resolved_at"),
+)
+
+notification_channels = Table(
+    "notification_channels",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("configuration", JSONB, nullable=False),
+    _made("created_at"),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("topic", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("device", Text),
+    Column("payload", LargeBinary, nullable=False, comment="the bytes as they came"),
+    Column("readings", Integer, nullable=False, comment="how many readings it stands for"),
+    Column(
+        "fingerprint",
+        LargeBinary,
+        nullable=False,
+        unique=True,
+        comment="SHA-256 of reason, topic and payload: a repeat is counted, not kept twice",
+    ),
+    Column("times_seen", Integer, nullable=False, server_default="1"),
+    _time("received_at", nullable=False),
+    _time("last_received_at", nullable=False),
+    _made("stored_at"),
+    _time("replayed_at"),
+    Index("ix_dead_letters_reason_stored_at", "reason", "stored_at"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    _made("created_at"),
+    _time("disabled_at"),
+)
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("token_sha256", LargeBinary, nullable=False, unique=True),
+    Column("scopes", ARRAY(Text), nullable=False),
+    _made("created_at"),
+    _time("expires_at"),
+    _time("revoked_at"),
+    _time("last_used_at"),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    _made("at"),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("before", JSONB),
+    Column("after", JSONB),
+)
