@@ -68,7 +68,7 @@ def celery_config(redis_url: str, visibility_timeout_s: int = 300) -> dict[str, 
         "result_serializer": "json",
         "task_ignore_result": True,
         "task_default_queue": READINGS,
-        "task_queues": [Queue(name) for name in QUEUES]  # type: ignore[no-untyped-call],
+        "task_queues": [Queue(name) for name in QUEUES],  # type: ignore[no-untyped-call]
         "task_create_missing_queues": False,
         "task_routes": {INGEST_TASK: {"queue": READINGS}, "streamgauge.maintenance.*": {"queue": BATCH}},
         "timezone": "UTC",
