@@ -1,0 +1,64 @@
+"""The flat-line check: still, by time, although this station otherwise moves.
+
+Real water stands still. The gauge of Plumtree Run, which shows 0.01 ft, spends 60 % of two years in stretches of more than
+three hours without a change and 18 % in stretches of more than a day; the longest is ten days. A plain "unchanged for N
+hours" would flag that stream all the time, or a stuck sensor only days later. What tells them apart is the reading's own
+restlessness: a probe whose last digit changes on most readings, and then does not change for an hour, is stuck. So a still
+stretch is suspect when it lasts ``flat_line_s`` and, in what is left of the context before it, at least
+``RESTLESS_SHARE`` of the steps moved. Figures: docs/scoring.md.
+
+As the context is bounded, the flag marks the beginning of a stuck stretch, for as long as ``RESTLESS_STEPS`` steps from
+before it are in the context; ``flat_moving_share``, set for a station, makes it last.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgauge.quality.parameters import FloatArray, StationParameters
+from streamgauge.quality.series import CONTEXT_ROWS, IntArray
+from streamgauge.units import MICROSECONDS_PER_SECOND
+
+STILL_STEPS = 12
+"""At least so many steps without movement make a still stretch; fewer happen to noisy sensors by chance."""
+
+STILL_STEPS_ENOUGH = 24
+"""So many are enough, however short their time: more would leave too little of the context to compare with."""
+
+RESTLESS_STEPS = 12
+"""At least so many steps before the stretch are needed to know how the station usually moves."""
+
+RESTLESS_SHARE = 0.7
+"""A station on which at least this share of the steps moves is not one whose water stands still."""
+
+
+def still_stretches(
+    time_us: IntArray, change_m: FloatArray, apart: NDArray[np.bool_], limits: StationParameters
+) -> tuple[NDArray[np.bool_], FloatArray]:
+    """Which rows end a suspicious still stretch, and for how many seconds each row's level has stood still.
+
+    Args:
+        time_us: microseconds since 1970, int64[n], sorted within stations.
+        change_m: step from the row before; NaN where there is none or either level is out of range, float64[n].
+        apart: the row before is of another station or too long ago, bool[n].
+        limits: ``flat_line_s``, ``flat_tolerance_m`` and ``flat_moving_share`` are used.
+    """
+    row = np.arange(len(time_us))
+    step_m = np.abs(change_m)
+    moved = ~(step_m <= limits.flat_tolerance_m)  # An unknown step ends a still stretch.
+    segment = np.maximum.accumulate(np.where(apart, row, 0))
+    oldest = np.maximum(segment, row - CONTEXT_ROWS)
+    since = np.maximum(np.maximum.accumulate(np.where(moved | apart, row, 0)), oldest)
+
+    still_s = (time_us - time_us[since]) / MICROSECONDS_PER_SECOND
+    still_steps = row - since
+    lasts = (still_steps >= STILL_STEPS) & ((still_s >= limits.flat_line_s) | (still_steps >= STILL_STEPS_ENOUGH))
+    if not lasts.any():
+        return lasts, still_s
+
+    moves = np.cumsum(step_m > limits.flat_tolerance_m)
+    steps_before = since - oldest
+    share_seen = np.where(
+        steps_before >= RESTLESS_STEPS, (moves[since] - moves[oldest]) / np.maximum(steps_before, 1), 0.0
+    )
+    share = np.where(np.isnan(limits.flat_moving_share), share_seen, limits.flat_moving_share)
+    return lasts & (share >= RESTLESS_SHARE), still_s

@@ -1,0 +1,56 @@
+"""The whole way of a level: its quality flag, what was expected of it, its score. Live, batch and edge call this."""
+
+from dataclasses import dataclass
+
+from streamgauge.quality.check import Checked, check_levels
+from streamgauge.quality.parameters import DEFAULTS, StationParameters
+from streamgauge.quality.series import IntArray
+from streamgauge.scoring.features import FloatArray, build
+from streamgauge.scoring.model import Expected, Model, score
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdict on the targets, in their order.
+
+    Attributes:
+        checked: flags and reasons.
+        expected: the expected level and its band.
+        score: 0 ordinary … 1 certainly anomalous, float64[m]; NaN where nothing was expected or no level came.
+    """
+
+    checked: Checked
+    expected: Expected
+    score: FloatArray
+
+
+def judge(
+    model: Model,
+    station: IntArray,
+    time_us: IntArray,
+    level_m: FloatArray,
+    targets: IntArray,
+    parameters: StationParameters = DEFAULTS,
+) -> Judged:
+    """Check, expect and score some rows among their context.
+
+    For the same verdict as in one pass over the whole history, the arrays hold per station the ``CONTEXT_ROWS`` readings
+    with a level before the first target, none need be older than ``CONTEXT_S``, and the reading after the last target
+    where there is one (``streamgauge.quality.series``).
+
+    Args:
+        model: what expects.
+        station: the station of each row, int64[n], sorted by (station, time).
+        time_us: microseconds since 1970, int64[n].
+        level_m: metres, float64[n]; NaN where there is none.
+        targets: the rows to judge, int64[m].
+        parameters: the checks' limits, one for all rows or one per row.
+
+    Raises:
+        ValueError: the rows are not sorted.
+    """
+    checked = check_levels(station, time_us, level_m, parameters)
+    features = build(station, time_us, level_m, checked, targets)
+    expected = model.expect(features.values, features.baseline_m)
+    verdict = checked.take(targets)
+    return Judged(verdict, expected, score(level_m[targets], expected, verdict.flags))

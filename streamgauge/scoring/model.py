@@ -1,0 +1,158 @@
+"""The shipped model: what level to expect next and between which bounds, and how surprising the level that came is."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgauge.errors import ModelArtefactError
+from streamgauge.quality.flags import Flag, FlagArray
+from streamgauge.scoring.features import FEATURES, FeatureMatrix, features_sha256
+from streamgauge.units import GAGE_RESOLUTION_M
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FloatArray = NDArray[np.float64]
+
+ARTEFACT = Path(__file__).parent / "artefact"
+"""The folder of the model that ships with the program."""
+
+MODEL_FILE = "model.ubj"
+CARD_FILE = "card.json"
+
+QUANTILES = (0.05, 0.5, 0.95)
+"""What the model's three outputs mean: lower bound, expected level, upper bound."""
+
+HALF_WIDTH_MIN_M = GAGE_RESOLUTION_M
+"""Half of the band counts as at least this wide: one step of a gauge's display, which is no surprise."""
+
+ANOMALY_SCORE = 0.9375
+"""From this score on a reading is marked as anomalous: two half-widths of the band from what was expected."""
+
+_DISTANCE_MAX = 1e6
+
+_REPAIR = "Restore streamgauge/scoring/artefact from the release, or run `make train`."
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the model expected, float64[m] each; low_m ≤ expected_m ≤ high_m, all NaN where nothing is expected."""
+
+    expected_m: FloatArray
+    low_m: FloatArray
+    high_m: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A loaded model. It holds no state of any station and may serve many threads.
+
+    Attributes:
+        sha256: the hash of the model's file, which identifies it everywhere.
+        card: what is known of it: data, parameters, metrics.
+    """
+
+    sha256: str
+    card: "Mapping[str, Any]"
+    _booster: Any
+
+    @classmethod
+    def load(cls, folder: Path = ARTEFACT) -> "Model":
+        """Read a model and make sure that it is whole and fits this program's features.
+
+        Args:
+            folder: holds ``model.ubj`` and ``card.json``.
+
+        Raises:
+            ModelArtefactError: a file is missing, damaged or made for other features; the message says what to do.
+        """
+        card = _read_card(folder / CARD_FILE)
+        content = _read(folder / MODEL_FILE)
+        sha256 = hashlib.sha256(content).hexdigest()
+        if sha256 != card["sha256"]:
+            raise ModelArtefactError(
+                f"{folder / MODEL_FILE} has the hash {sha256[:12]}… and its card says {str(card['sha256'])[:12]}…: "
+                f"the file is damaged, or one of the two is not of this model. {_REPAIR}"
+            )
+        if card["features_sha256"] != features_sha256():
+            raise ModelArtefactError(
+                f"The model in {folder} was trained on other features (version {str(card['features_sha256'])[:12]}…) "
+                f"than this program makes (version {features_sha256()[:12]}…). {_REPAIR}"
+            )
+        return cls(sha256=sha256, card=MappingProxyType(card), _booster=_booster(content, folder / MODEL_FILE))
+
+    def expect(self, features: FeatureMatrix, baseline_m: FloatArray) -> Expected:
+        """What is expected of each row.
+
+        Args:
+            features: float32[m, len(FEATURES)], as ``features.build`` makes them.
+            baseline_m: the last usable level, float64[m]; NaN: nothing is expected.
+        """
+        if len(features) == 0:
+            return Expected(np.empty(0), np.empty(0), np.empty(0))
+        change_m = self._booster.inplace_predict(features, validate_features=False)
+        # Quantiles are learnt one by one and may cross; sorted they cannot.
+        levels = np.sort(change_m.astype(np.float64).reshape(-1, len(QUANTILES)), axis=1) + baseline_m[:, np.newaxis]
+        low_m, expected_m, high_m = np.ascontiguousarray(levels.T)
+        return Expected(expected_m, low_m, high_m)
+
+
+def score(level_m: FloatArray, expected: Expected, flags: FlagArray) -> FloatArray:
+    """How surprising each level is: 0 as expected, 0.5 at the band's edge, towards 1 far outside.
+
+    The score is 1 − 2^(−z²), z being the distance from the expected level in half-widths of the band on that side, each at
+    least ``HALF_WIDTH_MIN_M``. A level that failed its checks has the score 1. Where nothing is expected or no level came,
+    the score is NaN.
+
+    Args:
+        level_m: metres, float64[m].
+        expected: of the same rows.
+        flags: of the same rows, uint8[m].
+    """
+    failed = flags == Flag.FAIL
+    off_m = np.where(failed, np.nan, level_m) - expected.expected_m
+    half_m = np.where(off_m < 0.0, expected.expected_m - expected.low_m, expected.high_m - expected.expected_m)
+    distance = np.minimum(np.abs(off_m) / np.maximum(half_m, HALF_WIDTH_MIN_M), _DISTANCE_MAX)
+    return np.where(failed, 1.0, 1.0 - np.exp2(-(distance**2)))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelArtefactError(f"{path} cannot be read ({error.strerror}). {_REPAIR}") from error
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    try:
+        card = json.loads(_read(path))
+    except ValueError as error:
+        raise ModelArtefactError(f"{path} is not JSON ({error}). {_REPAIR}") from error
+    missing = {"sha256", "features_sha256"} - set(card) if isinstance(card, dict) else {"everything"}
+    if missing:
+        raise ModelArtefactError(f"{path} does not say {sorted(missing)}. {_REPAIR}")
+    return dict(card)
+
+
+def _booster(content: bytes, path: Path) -> Any:
+    import xgboost
+
+    booster = xgboost.Booster()
+    try:
+        booster.load_model(bytearray(content))
+    except xgboost.core.XGBoostError as error:
+        raise ModelArtefactError(
+            f"{path} is not a model that XGBoost {xgboost.__version__} reads. {_REPAIR}"
+        ) from error
+    if booster.num_features() != len(FEATURES):
+        raise ModelArtefactError(
+            f"{path} takes {booster.num_features()} features and this program makes {len(FEATURES)}. {_REPAIR}"
+        )
+    booster.set_param({"nthread": 1})
+    return booster
