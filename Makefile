@@ -1,0 +1,79 @@
+# Streamgauge. `make help` lists what there is.
+# Needs GNU or BSD make and Python 3.11 or newer; everything else is installed into .venv, from hashes.
+
+VENV ?= .venv
+PY := $(VENV)/bin/python
+# pip must not look at a user's own configuration: what is installed is what requirements/*.txt say.
+PIP := PIP_CONFIG_FILE=/dev/null PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install --no-input --require-hashes --progress-bar off
+UP_FLAGS ?= --demo
+
+.PHONY: help up test test-fast lint bench train docs-check css requirements screenshots clean venv-up venv-dev
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
+
+up: venv-up ## run everything on this machine until Ctrl-C (without simulated stations: make up UP_FLAGS=--no-demo)
+	@exec $(PY) -m embedded up $(UP_FLAGS) --with-parent
+
+test: lint ## linters and types, then every test that needs no container engine
+	@$(PY) -m pytest
+
+test-fast: venv-dev ## unit, contract and property tests: seconds, no servers
+	@$(PY) -m pytest -q tests/unit tests/property tests/contract tests/architecture
+
+lint: venv-dev docs-check ## ruff, formatting, mypy strict, import-linter
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@$(VENV)/bin/lint-imports --no-cache
+
+docs-check: venv-dev ## documentation against code
+	@$(PY) -m pytest -q tests/architecture
+
+bench: venv-dev ## benchmarks, as JSON lines on standard output
+	@$(PY) -m tests.benchmarks
+
+train: venv-dev ## the default model from recorded data, the same to the byte each time
+	@$(PY) -m streamgauge.scoring.train
+
+css: ## the style sheet and vendored scripts from their sources (needs Node; the results are committed)
+	@npm ci --no-fund --no-audit
+	@npm run css
+	@npm run vendor
+
+requirements: venv-dev ## requirements/*.txt anew from requirements/*.in
+	@requirements/compile
+
+screenshots: venv-dev ## docs/screenshots anew, by the end-to-end tests (needs Chromium)
+	@STREAMGAUGE_TEST_SCREENSHOTS=docs/screenshots $(PY) -m pytest -q tests/e2e
+
+clean: ## delete what can be made again; data in .streamgauge stays
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache node_modules .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A virtual environment made by the first Python that is new enough.
+$(PY):
+	@for python in $$PYTHON python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	  if command -v "$$python" >/dev/null 2>&1 && "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "Making $(VENV) with $$("$$python" --version) ($$(command -v "$$python"))"; \
+	    if "$$python" -m venv $(VENV); then exit 0; fi; \
+	    rm -rf $(VENV); \
+	    echo; \
+	    echo "This Python cannot make virtual environments. On Debian and Ubuntu: sudo apt-get install python3-venv. Then: make $(MAKECMDGOALS)"; \
+	    exit 1; \
+	  fi; \
+	done; \
+	echo "Streamgauge needs Python 3.11 or newer and found none. Install it, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; \
+	exit 1
+
+# What is installed is remembered as a copy of the list it was installed from: nothing happens while the list stays the same.
+venv-up: $(PY)
+	@cmp -s requirements/up.txt $(VENV)/up.installed || cmp -s requirements/dev.txt $(VENV)/dev.installed || { \
+	  echo "Installing what Streamgauge needs into $(VENV) (the first time: about 150 MB, a minute or two)"; \
+	  $(PIP) -r requirements/up.txt && cp requirements/up.txt $(VENV)/up.installed; }
+
+venv-dev: $(PY)
+	@cmp -s requirements/dev.txt $(VENV)/dev.installed || { \
+	  echo "Installing what Streamgauge and its tests need into $(VENV)"; \
+	  $(PIP) -r requirements/dev.txt && cp requirements/dev.txt $(VENV)/dev.installed; }
