@@ -1,0 +1,154 @@
+"""The shipped model judged on a record, as it would have run live: ``python -m streamgauge.scoring.evaluate FILE.csv``.
+
+It is compared with persistence, which expects the last usable level again.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgauge.errors import ModelArtefactError
+from streamgauge.quality.check import check_levels
+from streamgauge.quality.flags import Flag
+from streamgauge.scoring.features import FEATURES, FeatureMatrix, FloatArray, build
+from streamgauge.scoring.model import ANOMALY_SCORE, Expected, Model, score
+from streamgauge.scoring.records import InvalidRecord, Record, read_record
+
+MOVING_M = 0.02
+"""Water moves where the level changed by more than this in the hour before."""
+
+_CHUNK_ROWS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How good the expectation of the next reading was over some rows; lengths in metres, ``None`` without any rows.
+
+    Attributes:
+        rows: how many readings were judged.
+        model_mae_m: mean absolute error of the expected level.
+        persistence_mae_m: of the last usable level.
+        skill: by which share the model's error is lower than persistence's.
+        coverage: share of readings inside the band of 5 % to 95 %, its ends included.
+        band_mean_m: the band's mean width.
+        anomalous: share of readings that would be marked.
+    """
+
+    rows: int
+    model_mae_m: float | None = None
+    persistence_mae_m: float | None = None
+    skill: float | None = None
+    coverage: float | None = None
+    band_mean_m: float | None = None
+    anomalous: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A model on a record: over all rows, and where water moves.
+
+    Attributes:
+        record: the file's name.
+        record_sha256: of the file.
+        model_sha256: of the model.
+        flags: how many rows have each flag.
+    """
+
+    record: str
+    record_sha256: str
+    model_sha256: str
+    flags: dict[str, int]
+    overall: Figures
+    moving: Figures
+
+
+def evaluate(model: Model, record: Record, from_us: int | None = None) -> Evaluation:
+    """Judge a model on a record.
+
+    Args:
+        model: the model.
+        record: the readings; those that fail their checks are not judged.
+        from_us: only readings from this time on are judged (microseconds since 1970); earlier ones are history.
+    """
+    rows = np.flatnonzero(record.time_us >= (from_us if from_us is not None else record.time_us[0]))
+    checked = check_levels(record.station, record.time_us, record.level_m)
+    level_m, flags = record.level_m[rows], checked.flags[rows]
+    parts: list[tuple[Expected, FloatArray, NDArray[np.bool_]]] = []
+    for start in range(0, len(rows), _CHUNK_ROWS):
+        chunk = rows[start : start + _CHUNK_ROWS]
+        features = build(record.station, record.time_us, record.level_m, checked, chunk)
+        expected = model.expect(features.values, features.baseline_m)
+        parts.append((expected, features.baseline_m, water_moves(features.values)))
+    expected = Expected(*(np.concatenate([getattr(part[0], name) for part in parts]) for name in Expected.__slots__))
+    baseline_m, moving = (np.concatenate([part[place] for part in parts]) for place in (1, 2))
+    judged = np.isfinite(baseline_m) & ~np.isin(flags, (Flag.FAIL, Flag.MISSING))
+    points = score(level_m, expected, flags)
+    return Evaluation(
+        record=record.name,
+        record_sha256=record.sha256,
+        model_sha256=model.sha256,
+        flags={flag.name.lower(): int(np.count_nonzero(flags == flag)) for flag in Flag},
+        overall=_figures(level_m, expected, baseline_m, points, judged),
+        moving=_figures(level_m, expected, baseline_m, points, judged & moving),
+    )
+
+
+def water_moves(features: FeatureMatrix) -> NDArray[np.bool_]:
+    """Which rows follow an hour in which the level changed by more than ``MOVING_M``; known before the reading."""
+    rate = features[:, FEATURES.index("rate_60min_m_per_h")]
+    return np.abs(rate) > MOVING_M
+
+
+def _figures(
+    level_m: FloatArray, expected: Expected, baseline_m: FloatArray, points: FloatArray, rows: NDArray[np.bool_]
+) -> Figures:
+    count = int(np.count_nonzero(rows))
+    if count == 0:
+        return Figures(rows=0)
+    level, low, high = level_m[rows], expected.low_m[rows], expected.high_m[rows]
+    model_mae = float(np.abs(level - expected.expected_m[rows]).mean())
+    persistence_mae = float(np.abs(level - baseline_m[rows]).mean())
+    return Figures(
+        rows=count,
+        model_mae_m=round(model_mae, 6),
+        persistence_mae_m=round(persistence_mae, 6),
+        skill=round(1.0 - model_mae / persistence_mae, 4) if persistence_mae > 0.0 else None,
+        coverage=round(float(((level >= low - _ROUNDING_M) & (level <= high + _ROUNDING_M)).mean()), 4),
+        band_mean_m=round(float((high - low).mean()), 6),
+        anomalous=round(float((points[rows] >= ANOMALY_SCORE).mean()), 6),
+    )
+
+
+_ROUNDING_M = 0.00005
+"""Records are rounded to 0.1 mm: a bound is met within half of that."""
+
+
+def _lines(found: Evaluation) -> list[str]:
+    lines = [f"{found.record}, model {found.model_sha256[:12]}", f"flags: {found.flags}"]
+    for name, figures in (("all readings", found.overall), ("where water moves", found.moving)):
+        lines.append(f"{name}: " + ", ".join(f"{key} {value}" for key, value in asdict(figures).items()))
+    return lines
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit code (0, or 2 for a file that cannot be used)."""
+    parser = argparse.ArgumentParser(prog="python -m streamgauge.scoring.evaluate", description=__doc__)
+    parser.add_argument("file", type=Path, help="CSV file, plain or .gz, with the columns time and level_m")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    chosen = parser.parse_args(arguments)
+    try:
+        found = evaluate(Model.load(), read_record(chosen.file))
+    except (InvalidRecord, ModelArtefactError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(json.dumps(asdict(found)) if chosen.json else "\n".join(_lines(found)))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
