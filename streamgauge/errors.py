@@ -37,6 +37,7 @@ class DeadReason(StrEnum):
     TOO_MANY_FIELDS = "too_many_fields"
     UNKNOWN_DEVICE = "unknown_device"
     CONFLICTING_DUPLICATE = "conflicting_duplicate"
+    PROCESSING_FAILED = "processing_failed"
 
 
 class StreamgaugeError(Exception):

@@ -8,7 +8,6 @@ import base64
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -34,12 +33,12 @@ SOCKET_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class DeadItem:
-    """Something refused at the door, on its way to the dead letters."""
+class Message:
+    """What a task must know of one message whose readings it carries: where it came from and when (microseconds since 1970)."""
 
     topic: str
     source: str
-    rejected: Rejected
+    received_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,46 +87,36 @@ def new_task_id() -> str:
     return str(uuid4())
 
 
-def ingest_message(
-    readings: Sequence[Reading],
-    messages: Sequence[int],
-    received_us: Sequence[int],
-    dead: Sequence[DeadItem],
-    dead_received_us: Sequence[int],
+def ingest_body(
+    messages: Sequence[Message],
+    readings: Sequence[tuple[int, Reading]],
+    rejected: Sequence[tuple[int, Rejected]],
 ) -> dict[str, Any]:
-    """The body of an ingest task: readings as columns, absent columns left out.
+    """The body of an ingest task: JSON-able, readings as columns, columns without values left out.
 
     Args:
-        readings: at most ``STREAMGAUGE_TASK_MAX_READINGS``.
-        messages: for each reading, the index of the message it came in, as the sender counts them.
-        received_us: for each reading, when it arrived (microseconds since 1970).
-        dead: what was refused at the door; stored in the same transaction.
-        dead_received_us: for each of those, when it arrived.
+        messages: the messages that the readings came in.
+        readings: at most ``STREAMGAUGE_TASK_MAX_READINGS``, each with the index of its message.
+        rejected: what was refused at the door, likewise; stored in the same transaction.
     """
     columns: dict[str, Any] = {
-        "device": [reading.device for reading in readings],
-        "time_us": [to_microseconds(reading.time) for reading in readings],
-        "message": list(messages),
-        "received_us": list(received_us),
+        "message": [index for index, _ in readings],
+        "device": [reading.device for _, reading in readings],
+        "time_us": [to_microseconds(reading.time) for _, reading in readings],
     }
     for name in (*FLOAT_FIELDS, "seq"):
-        column = [getattr(reading, name) for reading in readings]
+        column = [getattr(reading, name) for _, reading in readings]
         if any(value is not None for value in column):
             columns[name] = column
-    extra = {str(row): dict(reading.extra) for row, reading in enumerate(readings) if reading.extra}
-    letters = [
-        {
-            "topic": item.topic,
-            "source": item.source,
-            "reason": str(item.rejected.reason),
-            "detail": item.rejected.detail,
-            "payload": base64.b64encode(item.rejected.payload).decode(),
-            "readings": item.rejected.readings,
-            "received_us": received,
-        }
-        for item, received in zip(dead, dead_received_us, strict=True)
-    ]
-    return {"columns": columns, "extra": extra, "dead": letters}
+    return {
+        "messages": [[message.topic, message.source, message.received_us] for message in messages],
+        "columns": columns,
+        "extra": {str(row): dict(reading.extra) for row, (_, reading) in enumerate(readings) if reading.extra},
+        "dead": [
+            [index, str(item.reason), item.detail, base64.b64encode(item.payload).decode(), item.readings]
+            for index, item in rejected
+        ],
+    }
 
 
 def enqueue_ingest(producer: Celery, task_id: str, recipient: str, body: Mapping[str, Any]) -> None:
@@ -213,8 +202,3 @@ def wait_for_commit(redis: "Redis", task_id: str, after_id: str, timeout_s: floa
             if notice.task_id == task_id:
                 return notice
     raise NotCommittedInTime(f"no commit was heard of within {timeout_s:g} s; repeating the readings is harmless")
-
-
-def received_microseconds(now: datetime, count: int) -> list[int]:
-    """One arrival time for all readings of a message."""
-    return [to_microseconds(now)] * count

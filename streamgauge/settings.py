@@ -222,6 +222,12 @@ class SubscriberSettings(CommonSettings, MqttSettings, QueueSettings, LimitSetti
         "Most tasks under way at once; what arrives meanwhile shares the next one.",
         default=4,
     )
+    max_pending_readings: int = _setting(
+        "SUBSCRIBER_MAX_PENDING",
+        _whole(1, 1_000_000),
+        "Readings taken and not yet in a task at which the subscriber stops taking messages.",
+        default=10_000,
+    )
     resend_after_s: float = _setting(
         "SUBSCRIBER_RESEND_AFTER_S",
         _seconds(0.5, 3_600),

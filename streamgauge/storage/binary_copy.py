@@ -1,0 +1,67 @@
+"""Rows out of Postgres as a numpy array, without a Python object per value.
+
+Source of the format: PostgreSQL documentation, COPY, "Binary Format": an 11-byte signature, two int32 (flags, length of the
+header's extension), then per row an int16 (number of fields) and per field an int32 (length) and its bytes, at last int16 -1.
+As every field here has a fixed length and none is NULL, the rows are one structured array.
+"""
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+_SIGNATURE = b"PGCOPY\n\xff\r\n\x00"
+_HEADER_BYTES = len(_SIGNATURE) + 8
+_TRAILER_BYTES = 2
+POSTGRES_EPOCH_US = 946_684_800_000_000
+"""2000-01-01T00:00:00Z, where Postgres's timestamps begin, in microseconds since 1970."""
+
+
+def copy_rows(connection: Connection, query: str, parameters: tuple[Any, ...], fields: dict[str, str]) -> NDArray[Any]:
+    """Run a query and take its rows as a structured array.
+
+    Args:
+        connection: a connection in a transaction.
+        query: psycopg2 placeholders (``%s``); no column may be NULL.
+        parameters: their values.
+        fields: per column, in order, its name and big-endian dtype: ``>i8`` (bigint, timestamptz), ``>f8``, ``>i2``.
+
+    Raises:
+        ValueError: a row is not of that shape (a NULL, or a column of another type).
+    """
+    layout = [("fields", ">i2")]
+    for name, dtype in fields.items():
+        layout += [(f"{name}_length", ">i4"), (name, dtype)]
+    sink = io.BytesIO()
+    with _cursor(connection) as cursor:
+        statement = cursor.mogrify(query, parameters).decode()
+        cursor.copy_expert(f"COPY ({statement}) TO STDOUT (FORMAT binary)", sink)
+    content = sink.getbuffer()
+    if bytes(content[: len(_SIGNATURE)]) != _SIGNATURE:
+        raise ValueError("Postgres did not answer in its binary COPY format")
+    body = content[_HEADER_BYTES:-_TRAILER_BYTES]
+    rows = np.frombuffer(body, dtype=np.dtype(layout))
+    for name, dtype in fields.items():
+        if (rows[f"{name}_length"] != np.dtype(dtype).itemsize).any():
+            raise ValueError(f"column {name} is not always {dtype}")
+    return rows
+
+
+def copy_in(connection: Connection, statement: str, lines: str) -> None:
+    r"""Send rows in COPY's text format.
+
+    Args:
+        connection: a connection in a transaction.
+        statement: ``COPY … FROM STDIN``.
+        lines: one line a row, tab between values, ``\N`` for NULL.
+    """
+    with _cursor(connection) as cursor:
+        cursor.copy_expert(statement, io.StringIO(lines))
+
+
+def _cursor(connection: Connection) -> Any:
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    return driver.cursor()

@@ -1,0 +1,1 @@
+"""From MQTT to Postgres: the subscriber, the Celery application, the pipeline of a reading, and scheduled jobs."""

@@ -1,0 +1,178 @@
+"""What the subscriber holds: messages that are taken and not yet acknowledged, and the tasks that carry their readings.
+
+No I/O and no clock; the whole of the promise's bookkeeping stands here. A message is *settled* when every one of its readings
+is committed. Messages are acknowledged in the order in which they came, so a settled one waits for those before it.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamgauge.queue import Message, Notice, ingest_body
+from streamgauge.reading import Reading
+from streamgauge.wire import Arrival, Rejected, StoredAnswer
+
+
+@dataclass(slots=True, kw_only=True)
+class Taken:
+    """One message.
+
+    Attributes:
+        mid: its packet identifier on the connection that it came on; 0 for QoS 0, which is not acknowledged.
+        message: topic, source, time of arrival.
+        gateway: who waits for a ``stored`` answer, if anybody does; likewise ``batch``.
+        open_items: readings and refused things that are not committed yet.
+        readings: how many readings it held, sound or not.
+        dead: how many of them became dead letters so far.
+    """
+
+    mid: int
+    message: Message
+    gateway: str | None
+    batch: str | None
+    open_items: int
+    readings: int
+    dead: int
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything in it is committed."""
+        return self.open_items == 0
+
+    def answer(self) -> StoredAnswer | None:
+        """What its gateway is told, once it is settled."""
+        if self.gateway is None or self.batch is None:
+            return None
+        return StoredAnswer(self.batch, self.readings - self.dead, self.dead)
+
+
+@dataclass(slots=True, kw_only=True)
+class Task:
+    """One task under way.
+
+    Attributes:
+        id: the same one however often it is enqueued.
+        body: what the worker gets.
+        parts: the messages in it, each with how many of its items the task carries.
+        retry_at_s: when it is enqueued again unless something is heard of it, by the caller's clock.
+    """
+
+    id: str
+    body: dict[str, Any]
+    parts: list[tuple[Taken, int]]
+    retry_at_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Pending:
+    taken: Taken
+    readings: deque[Reading]
+    rejected: deque[Rejected]
+
+
+@dataclass(slots=True)
+class Inflight:
+    """The messages and tasks of one subscriber."""
+
+    _order: deque[Taken] = field(default_factory=deque)
+    _pending: deque[_Pending] = field(default_factory=deque)
+    _tasks: dict[str, Task] = field(default_factory=dict)
+    _pending_items: int = 0
+
+    def take(self, mid: int, message: Message, arrival: Arrival) -> Taken:
+        """Take a message; its readings wait for the next task. One without readings is settled at once."""
+        items = len(arrival.readings) + len(arrival.rejected)
+        dead = sum(rejected.readings for rejected in arrival.rejected)
+        taken = Taken(
+            mid=mid,
+            message=message,
+            gateway=arrival.gateway,
+            batch=arrival.batch,
+            open_items=items,
+            readings=len(arrival.readings) + dead,
+            dead=dead,
+        )
+        self._order.append(taken)
+        if items:
+            self._pending.append(_Pending(taken, deque(arrival.readings), deque(arrival.rejected)))
+            self._pending_items += items
+        return taken
+
+    def next_task(self, task_id: str, max_items: int) -> Task | None:
+        """Put what waits, at most ``max_items`` of it, into a task; ``None`` if nothing waits."""
+        if not self._pending:
+            return None
+        messages: list[Message] = []
+        parts: list[tuple[Taken, int]] = []
+        readings: list[tuple[int, Reading]] = []
+        rejected: list[tuple[int, Rejected]] = []
+        left = max_items
+        while left and self._pending:
+            pending = self._pending[0]
+            index, before = len(messages), left
+            while left and pending.rejected:
+                rejected.append((index, pending.rejected.popleft()))
+                left -= 1
+            while left and pending.readings:
+                readings.append((index, pending.readings.popleft()))
+                left -= 1
+            messages.append(pending.taken.message)
+            parts.append((pending.taken, before - left))
+            if not pending.readings and not pending.rejected:
+                self._pending.popleft()
+        self._pending_items -= max_items - left
+        task = Task(id=task_id, body=ingest_body(messages, readings, rejected), parts=parts)
+        self._tasks[task_id] = task
+        return task
+
+    def complete(self, notice: Notice) -> list[Taken]:
+        """A worker has committed a task: returns the messages that are settled by it. A notice that repeats is nothing."""
+        task = self._tasks.pop(notice.task_id, None)
+        if task is None:
+            return []
+        settled = []
+        for index, (taken, items) in enumerate(task.parts):
+            taken.open_items -= items
+            taken.dead += notice.dead.get(index, 0)
+            if taken.settled:
+                settled.append(taken)
+        return settled
+
+    def acknowledgeable(self) -> Iterable[Taken]:
+        """Settled messages that nothing unsettled stands before, in order of arrival; each is given out once."""
+        while self._order and self._order[0].settled:
+            yield self._order.popleft()
+
+    def overdue(self, now_s: float) -> list[Task]:
+        """Tasks of which nothing was heard in time, by the caller's clock."""
+        return [task for task in self._tasks.values() if task.retry_at_s <= now_s]
+
+    def doubt_all(self, now_s: float) -> None:
+        """The queue or its notices were away: nothing is known of any task, so each is enqueued again at once."""
+        for task in self._tasks.values():
+            task.retry_at_s = now_s
+
+    def forget_connection(self) -> None:
+        """The connection is lost: the broker will send unacknowledged messages again, and these can no longer be acknowledged.
+
+        Tasks under way go on, as gateways wait for their answers; what has not been put into a task comes again.
+        """
+        self._order.clear()
+        self._pending.clear()
+        self._pending_items = 0
+
+    @property
+    def messages(self) -> int:
+        """Messages held unacknowledged."""
+        return len(self._order)
+
+    @property
+    def tasks(self) -> int:
+        """Tasks under way."""
+        return len(self._tasks)
+
+    @property
+    def pending_items(self) -> int:
+        """Readings and refused things that wait for a task."""
+        return self._pending_items
