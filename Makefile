@@ -57,7 +57,7 @@ $(PY):
 	@for python in $$PYTHON python3 python3.13 python3.12 python3.11 python3.14 python; do \
 	  if command -v "$$python" >/dev/null 2>&1 && "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    echo "Making $(VENV) with $$("$$python" --version) ($$(command -v "$$python"))"; \
-	    if "$$python" -m venv $(VENV); then exit 0; fi; \
+	    if "$$python" -m venv --clear $(VENV); then exit 0; fi; \
 	    rm -rf $(VENV); \
 	    echo; \
 	    echo "This Python cannot make virtual environments. On Debian and Ubuntu: sudo apt-get install python3-venv. Then: make $(MAKECMDGOALS)"; \

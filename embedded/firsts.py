@@ -57,13 +57,19 @@ def keep_login(path: Path, output: str) -> Login | None:
 
     Args:
         path: where it is kept.
-        output: what the command printed: a JSON object on its last line, or nothing when there are users already.
+        output: what the command printed; a login is a line with a JSON object that has ``user`` and ``password``.
     """
-    lines = [line for line in output.splitlines() if line.strip()]
-    if lines:
-        made = json.loads(lines[-1])
-        write_private(path, json.dumps({"user": made["user"], "password": made["password"]}) + "\n")
-    if not path.exists():
+    for made in map(_login_in, output.splitlines()):
+        if made is not None:
+            write_private(path, json.dumps(asdict(made)) + "\n")
+    return _login_in(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _login_in(line: str) -> Login | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None  # a log line or a warning
+    if not isinstance(found, dict) or not {"user", "password"} <= found.keys():
         return None
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    return Login(kept["user"], kept["password"])
+    return Login(str(found["user"]), str(found["password"]))

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import psutil
 
-from embedded.processes import family, kill_all
+from embedded.processes import family, kill_all, marked
 
 GRACE_S = 3.0
 """Long enough for Postgres, which is asked to shut down by the kernel's parent-death signal as well, to close its files."""
 
 
 def main() -> None:
-    """Watch until the owner says goodbye or dies."""
+    """Watch until the owner, whose mark is the argument, says goodbye or dies."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     wards: dict[int, psutil.Process] = {}
@@ -33,7 +33,7 @@ def main() -> None:
             wards.pop(order["drop"], None)
         if "remove" in order:
             files.append(Path(order["remove"]))
-    _end(wards)
+    _end(wards, sys.argv[1])
     for path in files:
         path.unlink(missing_ok=True)
 
@@ -45,15 +45,15 @@ def _existing(pid: int) -> dict[int, psutil.Process]:
         return {}
 
 
-def _end(wards: dict[int, psutil.Process]) -> None:
-    members = {member for pid in wards for member in family(pid)}
+def _end(wards: dict[int, psutil.Process], mark: str) -> None:
+    members = {*marked(mark), *(member for pid in wards for member in family(pid))}
     for process in wards.values():
         try:
             process.terminate()  # refuses a pid that belongs to another process by now
         except psutil.NoSuchProcess:
             continue
     psutil.wait_procs(members, timeout=GRACE_S)
-    kill_all({*members, *(member for pid in wards for member in family(pid))})
+    kill_all({*members, *marked(mark), *(member for pid in wards for member in family(pid))})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import orjson
 from celery import Celery
-from kombu.entity import Queue
+from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 from redis import Redis, RedisError
 
@@ -67,12 +67,17 @@ def celery_config(redis_url: str, visibility_timeout_s: int = 300) -> dict[str, 
         "result_serializer": "json",
         "task_ignore_result": True,
         "task_default_queue": READINGS,
-        "task_queues": [Queue(name) for name in QUEUES],  # type: ignore[no-untyped-call]
+        "task_queues": [_queue(name) for name in QUEUES],
         "task_create_missing_queues": False,
         "task_routes": {INGEST_TASK: {"queue": READINGS}, "streamgauge.maintenance.*": {"queue": BATCH}},
         "timezone": "UTC",
         "enable_utc": True,
     }
+
+
+def _queue(name: str) -> Queue:
+    # Each queue has an exchange of its own: by default all would share one, and with it every message.
+    return Queue(name, Exchange(name), routing_key=name)  # type: ignore[no-untyped-call]
 
 
 def make_producer(redis_url: str) -> Celery:
