@@ -1,0 +1,140 @@
+"""The command line's arguments; a bad one is refused with a sentence before anything is read or sent."""
+
+import argparse
+import math
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from simulator.replay import parse_shift
+from simulator.spans import parse_duration
+from streamgauge.reading import DEVICE_NAME
+
+T = TypeVar("T")
+
+_MOST_STATIONS = 100_000
+_MOST_IN_A_BATCH = 20_000
+
+EXIT_CODES = """exit codes: 0 everything arrived; 1 something was refused or stayed without an answer; 2 bad input, settings
+or credentials; 3 the other side is not there or fell silent; 130 interrupted"""
+
+
+def new_parser() -> argparse.ArgumentParser:
+    """The parser of all subcommands."""
+    parser = argparse.ArgumentParser(prog="python -m simulator", description="Water without hardware.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_replay(commands.add_parser("replay", help="send a recorded file", epilog=EXIT_CODES))
+    _add_run(commands.add_parser("run", help="send the water of a scenario", epilog=EXIT_CODES))
+    _add_demo(commands.add_parser("demo", help="send a history, then lively water for ever"))
+    return parser
+
+
+def _add_replay(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="CSV, plain or gzip: a column time, and columns named as on the wire")
+    parser.add_argument("--device", required=True, type=_device, help="the name under which the readings are sent")
+    parser.add_argument("--stations", type=_whole(1, _MOST_STATIONS), default=1, help="send as N stations, NAME-001, …")
+    parser.add_argument(
+        "--stagger", type=_span(timedelta()), default=timedelta(), help="each station so much later than the one before"
+    )
+    _add_sending(parser)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("scenario", help="a TOML file, or the name of a shipped scenario (calm-tide, flash-flood, …)")
+    parser.add_argument("--truth-out", type=Path, help="write what is to be found, as JSON")
+    _add_sending(parser)
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--gateway", type=_device, default="simulator", help="the gateway's name (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--history", type=_span(timedelta()), default=timedelta(hours=36), help="how much is sent first"
+    )
+    parser.add_argument(
+        "--history-step", type=_span(timedelta(seconds=1)), default=timedelta(minutes=5), help="how far apart it is"
+    )
+    parser.add_argument(
+        "--every", type=_span(timedelta(milliseconds=100)), default=timedelta(seconds=2), help="a live reading so often"
+    )
+
+
+def _add_sending(parser: argparse.ArgumentParser) -> None:
+    pace = parser.add_mutually_exclusive_group()
+    pace.add_argument(
+        "--rate",
+        type=_rate,
+        default=0.0,
+        help="readings per second, all stations together; max or 0: no limit (default)",
+    )
+    pace.add_argument("--speed", type=_positive, help="so many times as fast as they were measured")
+    parser.add_argument(
+        "--shift", type=_refusing(parse_shift), default="none",
+        help="none | now (the latest falls now) | start-now | a duration (3d; --shift=-3d) | a moment for the first",
+    )  # fmt: skip
+    parser.add_argument(
+        "--as", dest="way", choices=("batches", "single", "http"), default="batches", help="default: %(default)s"
+    )
+    parser.add_argument("--batch-size", type=_whole(1, _MOST_IN_A_BATCH), default=50, help="default: %(default)s")
+    parser.add_argument("--window", type=_whole(1, 10_000), default=64, help="most unanswered batches (%(default)s)")
+    parser.add_argument(
+        "--gateway", type=_device, default="simulator", help="the gateway's name (default: %(default)s)"
+    )
+    parser.add_argument("--limit", type=_whole(1, 10**12), help="send only so many readings")
+    parser.add_argument("--url", help="for http: the server (default: STREAMGAUGE_HTTP_URL)")
+    parser.add_argument("--token-file", type=Path, help="for http: holds the token (default: STREAMGAUGE_API_TOKEN)")
+    parser.add_argument(
+        "--give-up", type=_span(timedelta()), default=timedelta(minutes=2),
+        help="end after so long without any answer; 0s never (default: 2m)",
+    )  # fmt: skip
+
+
+def _device(text: str) -> str:
+    if not DEVICE_NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} must be 1 to 64 of A-Z a-z 0-9 . _ : -")
+    return text
+
+
+def _rate(text: str) -> float:
+    return 0.0 if text in {"max", "0"} else _positive(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0")
+    return value
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(high)) and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _span(shortest: timedelta) -> Callable[[str], timedelta]:
+    def parse(text: str) -> timedelta:
+        span = _refusing(parse_duration)(text)
+        if span < shortest:
+            raise argparse.ArgumentTypeError(f"{text!r} must not be shorter than {shortest.total_seconds():g} s")
+        return span
+
+    return parse
+
+
+def _refusing(parse: Callable[[str], T]) -> Callable[[str], T]:
+    def refuse(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return refuse
