@@ -13,8 +13,6 @@ from embedded.processes import PROJECT
 
 FLOWER_USER = "streamgauge"
 WORKER_PROCESSES = 2
-WEB_THREADS = 64
-"""Each open live view holds one thread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,17 +132,9 @@ def _beat(place: Place) -> Part:
 
 
 def _web(place: Place) -> Part:
-    options = {
-        "bind": f"{LOOPBACK}:{place.http_port}",
-        "worker-class": "gthread",
-        "workers": "1",
-        "threads": str(WEB_THREADS),
-        "graceful-timeout": "3",
-        "timeout": "60",
-    }
-    flags = [f"--{name}={value}" for name, value in options.items()]
-    argv = _python("-m", "gunicorn", "app.wsgi:application", *flags, "--no-control-socket")
-    return Part(name="web", argv=argv, address=place.http_url, ready_url=place.http_url + "/health", stop_s=8)
+    options = ("--config", "python:app.gunicorn_conf", "--bind", f"{LOOPBACK}:{place.http_port}", "--no-control-socket")
+    argv = _python("-m", "gunicorn", *options, "app.wsgi:application")
+    return Part(name="web", argv=argv, address=place.http_url, ready_url=place.http_url + "/health", stop_s=12)
 
 
 def _flower(place: Place) -> Part:
