@@ -174,6 +174,8 @@ class Link:
             clean_session=None if is_v5 else True,
         )
         client.username_pw_set(self._broker.username, self._broker.password)
+        if self._broker.is_tls:
+            self._use_tls(client)
         client.max_inflight_messages_set(inflight)
         client.reconnect_delay_set(SHORTEST_RECONNECT_WAIT_S, LONGEST_RECONNECT_WAIT_S)  # type: ignore[arg-type]
         if self._status is not None:
@@ -185,10 +187,15 @@ class Link:
         client.on_message = self._on_message
         return client
 
+    def _use_tls(self, client: mqtt.Client) -> None:
+        ca_file = self._broker.ca_file
+        try:
+            client.tls_set(str(ca_file) if ca_file else None)
+        except OSError as error:
+            raise Refused(f"STREAMGAUGE_MQTT_CA_FILE ({ca_file}) cannot be used: {error}") from error
+
     def _try_to_connect(self) -> OSError | None:
         try:
-            if self._broker.is_tls and self._client._ssl_context is None:  # noqa: SLF001 - paho has no other way to ask
-                self._client.tls_set(str(self._broker.ca_file) if self._broker.ca_file else None)
             self._client.connect(self._broker.host, self._broker.port, keepalive=KEEPALIVE_S)
         except ssl.SSLError as error:
             raise Refused(
