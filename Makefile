@@ -3,8 +3,8 @@
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
-# pip must not look at a user's own configuration: what is installed is what requirements/*.txt say.
-PIP := PIP_CONFIG_FILE=/dev/null PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install --no-input --require-hashes --progress-bar off
+# Modules are compiled when they are first imported: compiling all of them now would take longer than downloading them.
+PIP := $(PY) -m pip install --no-input --disable-pip-version-check --require-hashes --progress-bar off --no-compile
 UP_FLAGS ?= --demo
 
 .PHONY: help up test test-fast lint bench train docs-check css requirements screenshots clean venv-up venv-dev
