@@ -108,8 +108,7 @@ class Outbox:
         return (Verdict.REPEATED if is_ours else Verdict.UNKNOWN), 0
 
     def reconnected(self, now_s: float) -> None:
-        """Answers may have been lost with the connection: what has left before is due again, soon."""
+        """Answers may have been lost with the connection: everything is due again, soon."""
         for batch in self._unanswered.values():
-            if batch.times_sent:
-                batch.times_sent = 1
-                batch.due_s = min(batch.due_s, now_s + RECONNECT_SPREAD_S * self._chance())
+            batch.times_sent = min(batch.times_sent, 1)
+            batch.due_s = min(batch.due_s, now_s + RECONNECT_SPREAD_S * self._chance())

@@ -77,7 +77,7 @@ class OutboxMachine(RuleBasedStateMachine):
         assert next_due_s is None or next_due_s <= self.now_s + 1.25 * LONGEST_WAIT_S
 
 
-OutboxMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+OutboxMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
 TestOutbox = OutboxMachine.TestCase
 
 
