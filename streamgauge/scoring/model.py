@@ -32,9 +32,6 @@ QUANTILES = (0.05, 0.5, 0.95)
 HALF_WIDTH_MIN_M = GAGE_RESOLUTION_M
 """Half of the band counts as at least this wide: one step of a gauge's display, which is no surprise."""
 
-ANOMALY_SCORE = 0.9375
-"""From this score on a reading is marked as anomalous: two half-widths of the band from what was expected."""
-
 _DISTANCE_MAX = 1e6
 
 _REPAIR = "Restore streamgauge/scoring/artefact from the release, or run `make train`."
@@ -143,6 +140,8 @@ def _read_card(path: Path) -> dict[str, Any]:
 def _booster(content: bytes, path: Path) -> Any:
     import xgboost
 
+    if not content:  # XGBoost 3.2 ends the whole process on an empty buffer.
+        raise ModelArtefactError(f"{path} is empty. {_REPAIR}")
     booster = xgboost.Booster()
     try:
         booster.load_model(bytearray(content))

@@ -82,6 +82,8 @@ def _parse(text: str, path: Path) -> Iterator[tuple[int, float]]:
             time = datetime.fromisoformat(row["time"])
             if time.tzinfo is None:
                 raise ValueError(f"the time {row['time']} has no offset; write it as in 2026-11-21T02:30:00Z")
+            if row["level_m"] is None:
+                raise ValueError("the row ends before its level_m")
             yield to_microseconds(time), float(row["level_m"] or "nan")
         except (ValueError, TypeError) as error:
             raise InvalidRecord(f"{path}, line {reader.line_num}: {error}") from error

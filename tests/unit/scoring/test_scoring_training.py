@@ -1,0 +1,139 @@
+"""Training gives the same bytes each time, its record is checked, and the card tells what was measured."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from streamgauge.scoring import evaluate as evaluation
+from streamgauge.scoring import train as training_module
+from streamgauge.scoring.model import ARTEFACT, CARD_FILE, MODEL_FILE, Model
+from streamgauge.scoring.records import InvalidRecord, Record, read_record
+from streamgauge.scoring.train import MODEL_CARD_FILE, RECORD, UNSEEN, Training, train, write_artefact
+
+SMALL = Training(rounds=4, depth=3)
+
+
+@pytest.fixture(scope="module")
+def small_record() -> Record:
+    whole = read_record(RECORD)
+    part = slice(130_000, 160_000)  # April to August 2017: both sides of the split.
+    return Record(whole.name, whole.sha256, whole.time_us[part], whole.level_m[part])
+
+
+def test_training_is_the_same_to_the_byte(small_record):
+    assert train(small_record, SMALL) == train(small_record, SMALL)
+
+
+def test_another_seed_is_another_model(small_record):
+    assert train(small_record, SMALL) != train(small_record, replace(SMALL, seed=1))
+
+
+def test_what_comes_after_the_split_does_not_train(small_record):
+    from streamgauge.reading import to_microseconds
+
+    level_m = small_record.level_m.copy()
+    level_m[small_record.time_us >= to_microseconds(SMALL.train_until)] += 1.0
+    changed = replace(small_record, level_m=level_m)
+    assert (level_m != small_record.level_m).any()
+    assert train(changed, SMALL) == train(small_record, SMALL)
+
+
+def test_an_artefact_can_be_loaded_and_its_card_says_how_good_it_is(small_record, tmp_path):
+    write_artefact(tmp_path / "new", small_record, None, SMALL)
+    model = Model.load(tmp_path / "new")
+    assert model.card["metrics"]["validation"]["overall"]["rows"] > 1000
+    assert model.card["metrics"]["unseen_site"] is None
+    assert model.sha256 in (tmp_path / "new" / MODEL_CARD_FILE).read_text()
+
+
+def test_a_record_without_usable_readings_is_refused():
+    empty = Record("few.csv", "0" * 64, np.arange(3, dtype=np.int64), np.full(3, np.nan))
+    with pytest.raises(InvalidRecord, match=r"few\.csv has no usable readings"):
+        train(empty, SMALL)
+
+
+@pytest.mark.slow
+def test_the_shipped_artefact_is_what_training_gives(tmp_path):
+    """On the platform and with the library versions that its card names; other ones may round sums differently."""
+    shipped = json.loads((ARTEFACT / CARD_FILE).read_text())
+    write_artefact(tmp_path, read_record(RECORD), read_record(UNSEEN))
+    made = json.loads((tmp_path / CARD_FILE).read_text())
+    if (made["platform"], made["libraries"]) != (shipped["platform"], shipped["libraries"]):
+        assert made["metrics"]["validation"]["overall"]["skill"] == pytest.approx(
+            shipped["metrics"]["validation"]["overall"]["skill"], abs=0.01
+        )
+        return
+    for name in (MODEL_FILE, CARD_FILE, MODEL_CARD_FILE):
+        assert (tmp_path / name).read_bytes() == (ARTEFACT / name).read_bytes(), name
+
+
+def test_the_shipped_model_beats_persistence_where_its_card_says_so():
+    shipped = json.loads((ARTEFACT / CARD_FILE).read_text())["metrics"]["unseen_site"]
+    found = evaluation.evaluate(Model.load(), read_record(UNSEEN))
+    assert found.overall.skill == pytest.approx(shipped["overall"]["skill"], abs=0.005)
+    assert found.overall.skill > 0.15
+    assert found.moving.skill > 0.3
+    assert found.overall.coverage == pytest.approx(shipped["overall"]["coverage"], abs=0.005)
+
+
+def test_the_evaluate_command_prints_json(tmp_path):
+    path = tmp_path / "record.csv"
+    lines = [
+        "time,level_m,extra",
+        *(f"2026-01-01T{row // 12:02}:{row % 12 * 5:02}:00+00:00,1.0,x" for row in range(60)),
+    ]
+    path.write_text("\n".join(lines))
+    # Its own process: the command is what the contract names.
+    command = [sys.executable, "-m", "streamgauge.scoring.evaluate", str(path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={"PATH": os.environ["PATH"]})
+    found = json.loads(done.stdout)
+    assert found["overall"]["rows"] == 57
+    assert found["overall"]["skill"] is None  # Persistence was never wrong.
+    assert found["moving"]["rows"] == 0
+
+
+def test_commands_tell_in_text_too_and_refuse_what_is_no_record(tmp_path, capsys):
+    path = tmp_path / "record.csv"
+    path.write_text("time,level_m\n" + "".join(f"2026-01-01T00:{row:02}:00Z,1.{row}\n" for row in range(30)))
+    assert evaluation.main([str(path)]) == 0
+    assert "all readings: rows 27" in capsys.readouterr().out
+    assert evaluation.main([str(tmp_path / "none.csv")]) == 2
+    assert "none.csv" in capsys.readouterr().err
+    assert training_module.main(["--record", str(tmp_path / "none.csv"), "--out", str(tmp_path)]) == 2
+    assert "none.csv" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "no column"),
+        (b"time,stage\n", "no column level_m"),
+        (b"time,level_m\n", "no rows"),
+        (b"time,level_m\n2026-01-01T00:00:00,1\n", "line 2.*offset"),
+        (b"time,level_m\n2026-01-01T00:00:00Z,high\n", "line 2.*high"),
+        (b"time,level_m\n2026-01-01T00:00:00Z\n", "line 2"),
+        (b"\xff\xfe", "cannot be read"),
+        (gzip.compress(b"time,level_m\n")[:-6], "cannot be read"),
+    ],
+)
+def test_files_that_are_no_records_are_refused_with_the_place(tmp_path, content, said):
+    path = tmp_path / "record.csv"
+    path.write_bytes(content)
+    with pytest.raises(InvalidRecord, match=said):
+        read_record(path)
+
+
+def test_records_are_sorted_and_each_instant_counts_once(tmp_path):
+    path = tmp_path / "record.csv.gz"
+    text = "time,level_m\n2026-01-01T00:05:00Z,2\n2026-01-01T01:00:00+01:00,1\n2026-01-01T00:05:00Z,3\n2026-01-01T00:10:00Z,\n"
+    path.write_bytes(gzip.compress(text.encode()))
+    record = read_record(path)
+    assert record.level_m[:2].tolist() == [1.0, 2.0]
+    assert np.isnan(record.level_m[2])
+    assert np.diff(record.time_us).tolist() == [300_000_000] * 2
