@@ -63,3 +63,20 @@ def test_what_comes_later_changes_only_whether_a_reading_is_a_spike(series, late
     untouched = np.setdiff1d(np.arange(len(time_us) - 1), present[-1:])
     same(before.take(untouched), after.take(untouched))
     np.testing.assert_array_equal(before.usable_as_newest[:-1], after.usable_as_newest[:-1])
+
+
+def test_flat_lines_at_the_edge_of_the_context_are_found_alike_row_by_row():
+    """A probe that moves on about seven of ten readings and is stuck now and then: each verdict is close to its limit."""
+    random = np.random.default_rng(20_260_711)
+    moves = random.random(1500) < 0.75
+    for begin in range(40, 1500, 70):
+        moves[begin : begin + int(random.integers(10, 40))] = False
+    level_m = 1.0 + 0.001 * (np.cumsum(moves) % 2)
+    time_us = np.cumsum(random.choice([60, 300, 300, 900], size=1500)) * 1_000_000
+    whole = check_levels(np.zeros(1500, dtype=np.int64), time_us, level_m)
+    assert 50 < np.count_nonzero(whole.reason_check) < 400
+    for row in range(1500):
+        begin = context_of(time_us, level_m, row)
+        rows = slice(begin, row + 2)
+        alone = check_levels(np.zeros(len(time_us[rows]), dtype=np.int64), time_us[rows], level_m[rows])
+        same(alone.take(np.array([row - begin])), whole.take(np.array([row])))
