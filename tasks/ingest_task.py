@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from billiard.exceptions import SoftTimeLimitExceeded
 from redis import RedisError
-from sqlalchemy.exc import DBAPIError
 
 from streamgauge import logs, metrics
 from streamgauge.queue import INGEST_TASK, Notice, announce_stored
@@ -33,7 +33,7 @@ def run_ingest(services: Services, task_id: str, recipient: str, body: Mapping[s
         body: what ``streamgauge.queue.ingest_body`` made.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: the database was away for too long; nothing is stored, the sender sends again.
+        Exception: the database was away for too long; nothing is stored, the sender sends again.
     """
     with (
         logs.bind(task_id=task_id),
@@ -54,18 +54,23 @@ def patiently(attempt: Callable[[], Outcome], deadline_s: float) -> Outcome:
     """Repeat what fails for passing reasons, with backoff and jitter, until a deadline of the monotonic clock.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: the last failure, after the deadline.
+        Exception: the last failure, after the deadline, or one that waiting does not help.
     """
     wait_s = RETRY_FIRST_S
     while True:
         try:
             return attempt()
-        except DBAPIError as error:
-            if not is_transient(error) or time.monotonic() + wait_s > deadline_s:
+        except Exception as error:
+            if not is_retried(error) or time.monotonic() + wait_s > deadline_s:
                 raise
-            log.warning("database not reached", extra={"error": str(error.orig), "retry_in_s": round(wait_s, 2)})
+            log.warning("database not reached", extra={"error": str(error), "retry_in_s": round(wait_s, 2)})
         time.sleep(wait_s * random.uniform(0.5, 1.0))
         wait_s = min(2 * wait_s, RETRY_MOST_S)
+
+
+def is_retried(error: Exception) -> bool:
+    """Whether it is worth trying again in this task: passing reasons, but not once the task's own time is up."""
+    return is_transient(error) and not isinstance(error, SoftTimeLimitExceeded)
 
 
 def _count(outcome: Outcome) -> None:

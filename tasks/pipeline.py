@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
+import psycopg2
+from billiard.exceptions import SoftTimeLimitExceeded
 from redis import Redis
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -28,6 +30,17 @@ from tasks.store import Stored, store
 from tasks.work import LostReading, Work
 
 log = logging.getLogger("streamgauge.pipeline")
+
+_PASSING = (
+    OperationalError,
+    InterfaceError,
+    # COPY runs on the driver's own connection, past SQLAlchemy's wrapping of its errors.
+    psycopg2.OperationalError,
+    psycopg2.InterfaceError,
+    # Our time is up: no reading's fault.
+    SoftTimeLimitExceeded,
+    MemoryError,
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,7 +75,7 @@ def ingest(work: Work, services: Services) -> Outcome:
     """Handle one task's work in one transaction, then tell the live pages.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: nothing was stored.
+        Exception: whatever a step raised; nothing was stored.
     """
     make_months(services, work)
     outcome = Outcome()
@@ -87,7 +100,7 @@ def ingest_each(work: Work, services: Services) -> Outcome:
     """``ingest``, with whatever the pipeline cannot bear set aside as a dead letter.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: the database cannot be reached or gave up; the same work may go through later.
+        Exception: one that ``is_transient``: the database cannot be reached or gave up; the same work may go through later.
     """
     try:
         return ingest(work, services)
@@ -102,9 +115,9 @@ def ingest_each(work: Work, services: Services) -> Outcome:
 
 def is_transient(error: Exception) -> bool:
     """Whether the same work may go through later: connections, locks, time limits; not values that Postgres refuses."""
-    if isinstance(error, OperationalError | InterfaceError):
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+    return isinstance(error, _PASSING)
 
 
 def _isolate(work: Work, services: Services, error: Exception) -> Outcome:

@@ -85,6 +85,8 @@ class JudgedReadings:
 
 def insert_readings(connection: Connection, readings: JudgedReadings) -> int:
     """Insert readings; one whose (device, time) is there already stays as it is. Returns how many were new."""
+    if not len(readings.device_id):
+        return 0
     connection.execute(_STAGE)
     copy_in(connection, _COPY, _copy_lines(readings))
     return connection.execute(_INSERT).rowcount
