@@ -17,10 +17,10 @@ FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 're
 
 @dataclass(frozen=True)
 class Flow:
-    """Readings stored in all, and per second since the last look."""
+    """Readings stored in all, and per second since the last look (``None`` at the first one)."""
 
     stored: int
-    per_second: float
+    per_second: float | None
 
 
 class Meter:
@@ -46,10 +46,9 @@ class Meter:
             self.close()
             return None
         now = time.monotonic()
-        then, before = self._last or (now, inserted)
-        self._last = (now, inserted)
-        per_second = (inserted - before) / (now - then) if now > then else 0.0
-        return Flow(self._stored_before + inserted, max(0.0, per_second))
+        last, self._last = self._last, (now, inserted)
+        per_second = max(0.0, (inserted - last[1]) / (now - last[0])) if last else None
+        return Flow(self._stored_before + inserted, per_second)
 
     def close(self) -> None:
         """Let go of the database."""

@@ -43,7 +43,10 @@ OPTIONS = {
     "jit": "off",  # our queries are short; compiling one takes longer than running it
     "wal_level": "minimal",  # no replica is ever made of it
     "max_wal_senders": "0",
+    "max_logical_replication_workers": "0",
 }
+OPTIONS_SINCE = {18: {"io_method": "sync"}}
+"""By major version. Reading is done by the backends themselves: three helper processes are too many for a small machine."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,13 @@ def recipe(root: Path, *, port: int, secrets: Secrets, kind: str = "auto") -> Re
     url = f"postgresql://{ROLE}:{secrets.postgres}@{LOOPBACK}:{port}/{DATABASE}"
 
     def command() -> Command:
-        options = {**OPTIONS, "port": str(port)}
+        newer = {
+            name: value
+            for major, group in OPTIONS_SINCE.items()
+            if binaries.major >= major
+            for name, value in group.items()
+        }
+        options = {**OPTIONS, **newer, "port": str(port)}
         argv = (
             str(folder / "postgres"),
             "-D",

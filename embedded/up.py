@@ -286,7 +286,8 @@ class Supervisor:
         if flow is None:
             self._console.status(f"  {clock}  the number of stored readings cannot be read just now")
         else:
-            self._console.status(f"  {clock}  {flow.per_second:,.1f} readings/s   {flow.stored:,} stored")
+            rate = "" if flow.per_second is None else f"{flow.per_second:,.1f} readings/s   "
+            self._console.status(f"  {clock}  {rate}{flow.stored:,} stored")
 
     def _introduce(self, stack: Stack, plan: Plan, place: Place, login: Login | None) -> None:
         rows = [Row(server.name, server.pid, server.where) for server in stack.servers]

@@ -43,4 +43,5 @@ def plan(place: Place) -> Plan:
 
 
 if __name__ == "__main__":
-    sys.exit(run(load(os.environ), os.environ, plan))
+    parent = os.getppid() if os.environ.get("STREAMGAUGE_TEST_WITH_PARENT") else None
+    sys.exit(run(load(os.environ), os.environ, plan, parent=parent))

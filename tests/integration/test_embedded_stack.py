@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -46,10 +47,20 @@ def gone(processes):
 # The servers
 
 
-@pytest.fixture(scope="module", params=BROKERS)
-def stack(request):
-    with temporary_stack(broker_kind=request.param) as started:
+@pytest.fixture(scope="module")
+def stack():
+    with temporary_stack() as started:
         yield started
+
+
+@pytest.fixture(scope="module", params=BROKERS)
+def mqtt(request):
+    """Each kind of broker, alone."""
+    directory = Path(tempfile.mkdtemp(prefix="streamgauge-broker-"))
+    only = Stack(directory, settings=EmbeddedSettings(broker_kind=request.param))
+    only.broker.start()
+    yield only.broker
+    only.discard()
 
 
 def query(stack, statement):
@@ -110,32 +121,27 @@ def test_data_of_a_running_server_is_not_deleted(stack):
         stack.redis.wipe()
 
 
-@pytest.mark.parametrize("server", ["postgres", "redis", "broker"])
-def test_nobody_enters_without_the_password(stack, server):
-    url = getattr(stack, server).url
-    user, password = url.partition("://")[2].partition("@")[0].split(":")
-    wrong = url.replace(password, "guessed")
-    if server == "postgres":
-        with pytest.raises(psycopg2.OperationalError, match="authentication failed"):
-            psycopg2.connect(wrong)
-    elif server == "redis":
-        with pytest.raises(redis_client.AuthenticationError):
-            redis_client.Redis.from_url(wrong).ping()
-    else:
-        for refused in (wrong, url.replace(f"{user}:{password}@", "")):
-            with pytest.raises((CannotStart, ConnectionError)):
-                broker.check(refused)
+def listening_addresses(pid):
+    connections = psutil.Process(pid).net_connections("tcp")
+    return {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
 
 
-@pytest.mark.parametrize("server", ["postgres", "redis", "broker"])
-def test_servers_listen_on_loopback_only_and_show_no_password(stack, server):
-    process = psutil.Process(getattr(stack, server).pid)
-    addresses = {
-        connection.laddr.ip for connection in process.net_connections("tcp") if connection.status == psutil.CONN_LISTEN
-    }
-    assert addresses == {"127.0.0.1"}
-    password = getattr(stack, server).url.partition("://")[2].partition("@")[0].split(":")[1]
-    assert password not in " ".join(process.cmdline())
+def password_of(server):
+    return server.url.partition("://")[2].partition("@")[0].partition(":")[2]
+
+
+def test_nobody_enters_without_the_password(stack):
+    with pytest.raises(psycopg2.OperationalError, match="authentication failed"):
+        psycopg2.connect(stack.postgres.url.replace(password_of(stack.postgres), "guessed"))
+    with pytest.raises(redis_client.AuthenticationError):
+        redis_client.Redis.from_url(stack.redis.url.replace(password_of(stack.redis), "guessed")).ping()
+
+
+@pytest.mark.parametrize("name", ["postgres", "redis", "broker"])
+def test_servers_listen_on_loopback_only_and_show_no_password(stack, name):
+    server = getattr(stack, name)
+    assert listening_addresses(server.pid) == {"127.0.0.1"}
+    assert password_of(server) not in " ".join(psutil.Process(server.pid).cmdline())
 
 
 class Receiver:
@@ -180,9 +186,9 @@ def publish(url, payloads):
     sender.client.loop_stop()
 
 
-def test_messages_that_were_not_acknowledged_come_again_after_six_seconds_and_a_cut(stack):
+def test_messages_that_were_not_acknowledged_come_again_after_six_seconds_and_a_cut(mqtt):
     # amqtt on its own would give them up after five seconds, and at the cut.
-    url = stack.addresses.mqtt_url
+    url = mqtt.url
     first = Receiver(url, "slow-one")
     sent = {b"%d" % number for number in range(20)}
     publish(url, sent)
@@ -202,8 +208,8 @@ def test_messages_that_were_not_acknowledged_come_again_after_six_seconds_and_a_
     third.vanish()
 
 
-def test_a_message_of_ten_megabytes_passes(stack):
-    url = stack.addresses.mqtt_url
+def test_a_message_of_ten_megabytes_passes(mqtt):
+    url = mqtt.url
     receiver = Receiver(url, "large-one")
     publish(url, [b"x" * 10_000_000])
     wait_for(lambda: [len(message.payload) for message in receiver.messages] == [10_000_000])
@@ -211,12 +217,23 @@ def test_a_message_of_ten_megabytes_passes(stack):
     receiver.vanish()
 
 
-def test_the_broker_keeps_its_port_over_a_kill(stack):
-    before = stack.broker.url
-    stack.broker.kill()
-    stack.broker.start()
-    assert stack.broker.url == before
+def test_the_broker_keeps_its_port_over_a_kill(mqtt):
+    before = mqtt.url
+    mqtt.kill()
+    mqtt.start()
+    assert mqtt.url == before
     broker.check(before)
+
+
+def test_the_broker_lets_nobody_in_without_the_password(mqtt):
+    user, password = mqtt.url.partition("://")[2].partition("@")[0].split(":")
+    for refused in (mqtt.url.replace(password, "guessed"), mqtt.url.replace(f"{user}:{password}@", "")):
+        with pytest.raises((CannotStart, ConnectionError)):
+            broker.check(refused)
+
+
+def test_the_broker_listens_on_loopback_only(mqtt):
+    assert listening_addresses(mqtt.pid) == {"127.0.0.1"}
 
 
 def test_a_stack_comes_back_with_its_data_and_its_passwords(tmp_path):
@@ -436,6 +453,25 @@ def test_a_killed_supervisor_leaves_nothing_and_can_be_started_again(up):
     again.process.send_signal(signal.SIGTERM)
     assert again.end()[0] == 0
     assert gone(again.everyone)
+
+
+def test_everything_stops_when_make_is_killed(tmp_path):
+    home = tmp_path / "home"
+    environment = {"PYTHONPATH": str(PROJECT), "STREAMGAUGE_HOME": str(home), "STREAMGAUGE_TEST_WITH_PARENT": "1"}
+    make = subprocess.Popen(
+        ["/bin/sh", "-c", f"{sys.executable} {STANDIN}; exit 0"],
+        cwd=PROJECT,
+        env={**os.environ, **environment, "STREAMGAUGE_TEST_DIE": str(tmp_path / "die")},
+        stdout=subprocess.DEVNULL,
+    )
+    wait_for(lambda: "http" in (home / "lock").read_text() if (home / "lock").exists() else False)
+    everyone = set(psutil.Process(make.pid).children(recursive=True))
+    make.kill()
+    make.wait()
+    wait_for(lambda: gone(everyone))
+    assert len(everyone) >= 9
+    if (home / "postgres").is_symlink():
+        shutil.rmtree((home / "postgres").readlink().parent)
 
 
 def test_a_second_ctrl_c_does_not_wait(up):
