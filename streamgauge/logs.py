@@ -5,13 +5,18 @@ A message is a constant; what varies stands in fields (``extra={…}``, or bound
 
 import logging
 import logging.config
+import reprlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import orjson
 from pythonjsonlogger.orjson import OrjsonFormatter
+
+CONTRACT_FIELDS = ("timestamp", "level", "logger", "message", "service")
+"""In every line, and never replaced by a field of the same name: that one gets an underscore."""
 
 _bound: ContextVar[Mapping[str, object] | None] = ContextVar("streamgauge_log_fields", default=None)
 
@@ -23,16 +28,50 @@ class JsonFormatter(OrjsonFormatter):
         super().__init__()
         self._service = service
 
+    def format(self, record: logging.LogRecord) -> str:
+        """One line; a message that does not fit its arguments is shown with them instead of being lost."""
+        try:
+            return super().format(record)
+        except (TypeError, ValueError, KeyError) as error:
+            plain = logging.makeLogRecord(
+                {
+                    **record.__dict__,
+                    "msg": str(record.msg),
+                    "args": None,
+                    "log_args": repr(record.args),
+                    "log_error": repr(error),
+                }
+            )
+            return super().format(plain)
+
     def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
         """Put the contract's fields first, the context's next and the call's own last."""
         seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        log_data["timestamp"] = f"{seconds}.{int(record.msecs):03d}Z"
-        log_data["level"] = record.levelname
-        log_data["logger"] = record.name
-        log_data["message"] = record.getMessage()
-        log_data["service"] = self._service
-        log_data.update(_bound.get() or {})
-        super().add_fields(log_data, record, message_dict)
+        values = (f"{seconds}.{int(record.msecs):03d}Z", record.levelname, record.name, record.message, self._service)
+        own: dict[str, Any] = {**(_bound.get() or {})}
+        super().add_fields(own, record, message_dict)
+        log_data.update(zip(CONTRACT_FIELDS, values, strict=True))
+        log_data.update({f"{name}_" if name in CONTRACT_FIELDS else name: value for name, value in own.items()})
+
+    def jsonify_log_record(self, log_data: Any) -> str:
+        """The line as JSON; what JSON cannot hold is written as text."""
+        try:
+            return super().jsonify_log_record(log_data)
+        except orjson.JSONEncodeError:
+            return orjson.dumps({_text(name): _plain(value) for name, value in log_data.items()}).decode()
+
+
+def _plain(value: object) -> object:
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return _text(value)
+    return value
+
+
+def _text(value: object) -> str:
+    # Lone surrogates are no UTF-8.
+    return (value if isinstance(value, str) else reprlib.repr(value)).encode("utf-8", "backslashreplace").decode()
 
 
 def logging_config(service: str, level: str) -> dict[str, Any]:

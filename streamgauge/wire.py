@@ -6,6 +6,7 @@ back as ``Rejected``, with its bytes and its reason, and becomes a dead letter.
 
 import math
 import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,10 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,12})?(?:[Zz]|[+
 _EXTRA_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
 _MAX_SEQ = 2**63 - 1
 _SHOWN_CHARACTERS = 80
+# Looks a few levels deep only: what the parser accepts can be nested deeper than repr() can bear.
+_shortened = reprlib.Repr()
+_shortened.maxlevel = 3
+_shortened.maxstring = _shortened.maxother = _SHOWN_CHARACTERS
 
 
 class Limits(NamedTuple):
@@ -183,9 +188,13 @@ def decode_readings(
         try:
             readings.append(parse_reading(item, limits.earliest, latest, device))
         except InvalidReading as error:
-            rejected.append(
-                Rejected(error.reason, error.detail, payload if len(content) == 1 else orjson.dumps(item), 1)
-            )
+            try:
+                own = payload if len(content) == 1 else orjson.dumps(item)
+            except orjson.JSONEncodeError:
+                # The parser goes down 1,024 levels, the writer 254.
+                detail = "an item is nested too deep to be kept by itself: the message is kept as a whole"
+                return [], [Rejected(DeadReason.NOT_A_READING, detail, payload, len(content))]
+            rejected.append(Rejected(error.reason, error.detail, own, 1))
     return readings, rejected
 
 
@@ -323,5 +332,5 @@ def _extra(item: Mapping[str, object]) -> dict[str, float]:
 
 
 def _show(value: object) -> str:
-    text = repr(value)
+    text = _shortened.repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
