@@ -25,7 +25,7 @@ class JsonFormatter(OrjsonFormatter):
     """Formats a record as the contract says: timestamp (RFC 3339, UTC), level, logger, message, service, then data fields."""
 
     def __init__(self, service: str) -> None:
-        super().__init__()
+        super().__init__([])
         self._service = service
 
     def format(self, record: logging.LogRecord) -> str:
