@@ -1,0 +1,68 @@
+"""Who may use the API: a bearer token with the scope, or, to read, whoever is signed in to the pages."""
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from functools import wraps
+from typing import Literal, ParamSpec, TypeVar
+
+from flask import Response, request
+
+from app.connections import connections
+from app.errors import problem
+from app.session.identity import signed_in_user
+from streamgauge.storage.api_tokens import ApiToken, use_token
+
+Scope = Literal["read", "write"]
+TOKEN_PREFIX = "sg_"  # noqa: S105 - a mark by which leaked tokens are found, not a secret
+TOKEN_BYTES = 32
+MAX_TOKEN_LENGTH = 256
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def make_token() -> str:
+    """A new token; it is shown once and kept only as its hash."""
+    return TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def token_sha256(token: str) -> bytes:
+    """What is kept of a token. A plain hash is enough for 256 random bits."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def needs(scope: Scope) -> Callable[[Callable[P, R]], Callable[P, R | Response]]:
+    """Refuse a call without a token of this scope (``read``: or a session)."""
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R | Response]:
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R | Response:
+            refusal = _refusal(scope)
+            return view(*args, **kwargs) if refusal is None else refusal
+
+        return guarded
+
+    return decorate
+
+
+def _refusal(scope: Scope) -> Response | None:
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        known = _find(token.strip())
+        if known is None:
+            headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+            return problem(401, "Token not valid", "The bearer token is unknown, expired or revoked.", headers)
+        if scope not in known.scopes:
+            return problem(403, "Scope missing", f"This call needs a token with the scope {scope!r}; this one has not got it.")
+        return None
+    if scope == "read" and signed_in_user() is not None:
+        return None
+    detail = "Send a token as 'Authorization: Bearer …'; an operator makes one with 'python -m app create-token'."
+    return problem(401, "Token missing", detail, {"WWW-Authenticate": "Bearer"})
+
+
+def _find(token: str) -> ApiToken | None:
+    if not token or len(token) > MAX_TOKEN_LENGTH:
+        return None
+    with connections().engine.begin() as connection:
+        return use_token(connection, token_sha256(token))

@@ -1,0 +1,356 @@
+// The chart of a station: level with its expected band, marks, and other quantities on the same time axis.
+"use strict";
+
+window.streamgauge.Chart = (() => {
+  const { say, number, locale, now } = window.streamgauge;
+  const AXIS_WIDTH = 58;
+  const MARK_REACH_PX = 9;
+  const MOST_POINTS = 4_000;
+  const GAP_STEPS = 3;
+  const SPAN_MARGIN = 0.08;
+  const [TIME, LEVEL, EXPECTED, LOW, HIGH] = [0, 1, 2, 3, 4];
+
+  const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const hasPhoneWidth = () => window.innerWidth < 640;
+
+  function median(values) {
+    const sorted = [...values].sort((a, b) => a - b);
+    return sorted.length ? sorted[Math.floor(sorted.length / 2)] : 0;
+  }
+
+  // First index whose time is not before the given one.
+  function indexOf(times, time) {
+    let low = 0;
+    let high = times.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (times[middle] < time) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  return class Chart {
+    // handlers: zoom(fromS, toS), back(), stale()
+    constructor(root, content, readout, handlers) {
+      this.root = root;
+      this.content = content;
+      this.readout = readout;
+      this.handlers = handlers;
+      this.plots = [];
+      this.resizing = new ResizeObserver(() => this.resize());
+      this.resizing.observe(root);
+      this.media = window.matchMedia("(prefers-color-scheme: dark)");
+      this.onTheme = () => this.draw();
+      this.media.addEventListener("change", this.onTheme);
+      this.draw();
+    }
+
+    destroy() {
+      this.resizing.disconnect();
+      this.media.removeEventListener("change", this.onTheme);
+      this.plots.forEach((plot) => plot.destroy());
+    }
+
+    draw() {
+      this.plots.forEach((plot) => plot.destroy());
+      this.root.replaceChildren();
+      const level = this.place("chart-level", null);
+      this.plots = [new uPlot(this.levelOptions(level), this.levelData(), level)];
+      for (const other of this.content.others) {
+        const box = this.place("chart-other", say(`quantity.${other.name}`));
+        this.plots.push(new uPlot(this.otherOptions(box, other), other.columns, box));
+      }
+      this.tellNewest();
+    }
+
+    place(kind, title) {
+      if (title) {
+        const heading = document.createElement("p");
+        heading.className = "mt-3 text-sm text-muted";
+        heading.textContent = title;
+        this.root.append(heading);
+      }
+      const box = document.createElement("div");
+      box.className = kind;
+      this.root.append(box);
+      return box;
+    }
+
+    resize() {
+      for (const plot of this.plots) {
+        const box = plot.root.parentElement;
+        if (box && Math.abs(box.clientWidth - plot.width) > 1) plot.setSize({ width: box.clientWidth, height: box.clientHeight });
+      }
+    }
+
+    levelData() {
+      const columns = this.content.level;
+      return [columns[TIME], columns[LOW], columns[HIGH], columns[EXPECTED], columns[LEVEL]];
+    }
+
+    common(box) {
+      return {
+        width: box.clientWidth,
+        height: box.clientHeight,
+        tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), this.content.zone),
+        legend: { show: false },
+        padding: [10, hasPhoneWidth() ? 4 : 12, 0, 0],
+        cursor: {
+          sync: { key: "station" },
+          drag: { x: true, y: false, setScale: false },
+          points: { size: 8, width: 2, stroke: token("accent"), fill: token("raised") },
+          bind: { dblclick: () => () => this.handlers.back() },
+        },
+      };
+    }
+
+    axes(decimals) {
+      const base = {
+        stroke: token("muted"),
+        font: `12px ${getComputedStyle(document.body).fontFamily}`,
+        grid: { stroke: token("line"), width: 1 },
+        ticks: { stroke: token("line"), width: 1, size: 6 },
+      };
+      return [
+        { ...base, space: 76, values: (_, splits, __, ___, step) => splits.map((time) => this.timeText(time, step)) },
+        { ...base, size: AXIS_WIDTH, space: 42, values: (_, splits, __, ___, step) => splits.map((v) => number(v, Math.max(decimals, this.decimals(step)))) },
+      ];
+    }
+
+    decimals(step) {
+      return step >= 1 ? 0 : Math.min(3, Math.ceil(-Math.log10(step) - 1e-9));
+    }
+
+    timeText(seconds, step) {
+      const zone = this.content.zone;
+      const write = (options) => new Intl.DateTimeFormat(locale, { timeZone: zone, hourCycle: "h23", ...options }).format(seconds * 1e3);
+      if (step >= 28 * 86_400) return write({ month: "short", year: "numeric" });
+      const day = write({ day: "numeric", month: "short" });
+      if (step >= 86_400) return day;
+      const time = write({ hour: "2-digit", minute: "2-digit", ...(step < 60 ? { second: "2-digit" } : {}) });
+      return time === "00:00" ? day : time;
+    }
+
+    levelOptions(box) {
+      const accent = token("accent");
+      const edge = { stroke: null, width: 0, points: { show: false } };
+      return {
+        ...this.common(box),
+        scales: {
+          x: { range: () => [this.content.start, this.content.end] },
+          y: { range: () => this.content.span },
+        },
+        axes: this.axes(2),
+        series: [
+          {},
+          edge,
+          edge,
+          { stroke: token("muted"), width: 1, points: { show: false } },
+          { stroke: accent, width: 2, points: { size: 4, fill: accent, stroke: accent, width: 0 } },
+        ],
+        bands: [{ series: [2, 1], fill: this.faint(accent) }],
+        hooks: {
+          draw: [(plot) => this.drawMarks(plot), (plot) => this.drawNow(plot)],
+          setCursor: [(plot) => this.tellCursor(plot)],
+          setSelect: [(plot) => this.selected(plot)],
+        },
+      };
+    }
+
+    faint(colour) {
+      return `color-mix(in srgb, ${colour} 18%, transparent)`;
+    }
+
+    otherOptions(box, other) {
+      return {
+        ...this.common(box),
+        scales: { x: { range: () => [this.content.start, this.content.end] } },
+        axes: this.axes(0),
+        series: [{}, { stroke: token("muted"), width: 1.5, points: { size: 4, fill: token("muted"), width: 0 } }],
+        hooks: { setSelect: [(plot) => this.selected(plot)] },
+        name: other.name,
+      };
+    }
+
+    selected(plot) {
+      const { left, width } = plot.select;
+      if (width < 6) return;
+      const from = plot.posToVal(left, "x");
+      const to = plot.posToVal(left + width, "x");
+      plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+      this.handlers.zoom(from, to);
+    }
+
+    drawMarks(plot) {
+      const { ctx, bbox } = plot;
+      const scale = devicePixelRatio;
+      ctx.save();
+      ctx.beginPath();
+      ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+      ctx.clip();
+      ctx.strokeStyle = token("text");
+      ctx.lineWidth = 1.5 * scale;
+      for (const mark of this.content.marks) {
+        const x = plot.valToPos(mark.time, "x", true);
+        const inside = Math.min(Math.max(mark.level, this.content.span[0]), this.content.span[1]);
+        const room = 8 * scale;
+        const y = Math.min(Math.max(plot.valToPos(inside, "y", true), bbox.top + room), bbox.top + bbox.height - room);
+        ctx.fillStyle = token("raised");
+        if (mark.flag === "fail") this.drawCross(ctx, x, y, 4 * scale);
+        else {
+          if (mark.score !== null && mark.score >= this.content.anomaly) this.drawDiamond(ctx, x, y, 6.5 * scale);
+          if (mark.flag === "suspect") this.drawCircle(ctx, x, y, 3.5 * scale);
+        }
+      }
+      ctx.restore();
+    }
+
+    drawCross(ctx, x, y, size) {
+      ctx.beginPath();
+      ctx.moveTo(x - size, y - size);
+      ctx.lineTo(x + size, y + size);
+      ctx.moveTo(x + size, y - size);
+      ctx.lineTo(x - size, y + size);
+      ctx.stroke();
+    }
+
+    drawDiamond(ctx, x, y, size) {
+      ctx.beginPath();
+      ctx.moveTo(x, y - size);
+      ctx.lineTo(x + size, y);
+      ctx.lineTo(x, y + size);
+      ctx.lineTo(x - size, y);
+      ctx.closePath();
+      ctx.stroke();
+    }
+
+    drawCircle(ctx, x, y, size) {
+      ctx.beginPath();
+      ctx.arc(x, y, size, 0, 2 * Math.PI);
+      ctx.fill();
+      ctx.stroke();
+    }
+
+    drawNow(plot) {
+      const seconds = now() / 1000;
+      if (seconds < this.content.start || seconds > this.content.end) return;
+      const { ctx, bbox } = plot;
+      const x = Math.round(plot.valToPos(seconds, "x", true)) + 0.5;
+      ctx.save();
+      ctx.strokeStyle = token("muted");
+      ctx.lineWidth = 1;
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+      ctx.restore();
+    }
+
+    // The line above the chart says what the crosshair stands on: value, flag, reason.
+    tellCursor(plot) {
+      const { left, idx } = plot.cursor;
+      if (left == null || left < 0 || idx == null) return this.tellNewest();
+      const mark = this.markNear(plot, left);
+      if (mark) return this.tell(mark.time, mark.level, mark);
+      const columns = this.content.level;
+      this.tell(columns[TIME][idx], columns[LEVEL][idx], null, columns[LOW][idx], columns[HIGH][idx]);
+    }
+
+    markNear(plot, left) {
+      let nearest = null;
+      let distance = MARK_REACH_PX;
+      for (const mark of this.content.marks) {
+        const away = Math.abs(plot.valToPos(mark.time, "x") - left);
+        if (away < distance) [nearest, distance] = [mark, away];
+      }
+      return nearest;
+    }
+
+    tellNewest() {
+      const columns = this.content.level;
+      for (let index = columns[TIME].length - 1; index >= 0; index -= 1) {
+        if (columns[LEVEL][index] !== null) {
+          return this.tell(columns[TIME][index], columns[LEVEL][index], null, columns[LOW][index], columns[HIGH][index]);
+        }
+      }
+      this.readout.textContent = "";
+    }
+
+    tell(seconds, level, mark, low = null, high = null) {
+      if (level == null) return;
+      const format = { timeZone: this.content.zone, hourCycle: "h23", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
+      const parts = [new Intl.DateTimeFormat(locale, format).format(seconds * 1e3), `${number(level, 3)} m`];
+      if (mark?.text) parts.push(mark.text);
+      if (mark?.score != null) parts.push(`${say("score")} ${number(mark.score, 2)}`);
+      if (low !== null && high !== null) parts.push(`${say("expected")} ${number(low, 2)}–${number(high, 2)}`);
+      this.readout.textContent = parts.join("  ·  ");
+    }
+
+    // A reading that has just been stored, or whose verdict has just changed.
+    add(reading) {
+      const seconds = Date.parse(reading.time) / 1000;
+      if (seconds < this.content.start) return;
+      const flag = (reading.flags || {}).level_m ?? 9;
+      const level = reading.level_m ?? null;
+      this.put(this.content.level, seconds, [flag === 4 ? null : level, reading.expected_m ?? null, reading.low_m ?? null, reading.high_m ?? null]);
+      if (level !== null) this.putMark(seconds, level, flag, reading.score ?? null);
+      for (const other of this.content.others) if (reading[other.name] != null) this.put(other.columns, seconds, [reading[other.name]]);
+      if (flag !== 4) [level, reading.low_m, reading.high_m].forEach((value) => this.widen(value, level));
+    }
+
+    put(columns, seconds, values) {
+      const times = columns[TIME];
+      const at = indexOf(times, seconds);
+      if (times[at] === seconds) {
+        values.forEach((value, index) => (columns[index + 1][at] = value));
+        return;
+      }
+      const last = times.length - 1;
+      if (at > last && last > 2) {
+        const recent = times.slice(-40);
+        const usual = median(recent.slice(1).map((time, index) => time - recent[index]));
+        if (seconds - times[last] > GAP_STEPS * usual) this.insert(columns, at, (seconds + times[last]) / 2, values.map(() => null));
+      }
+      this.insert(columns, indexOf(times, seconds), seconds, values);
+    }
+
+    insert(columns, at, seconds, values) {
+      columns[TIME].splice(at, 0, seconds);
+      values.forEach((value, index) => columns[index + 1].splice(at, 0, value));
+    }
+
+    putMark(time, level, flag, score) {
+      const marks = this.content.marks.filter((mark) => mark.time !== time);
+      const key = flag === 4 ? "fail" : flag === 3 ? "suspect" : "good";
+      const isAnomalous = score !== null && score >= this.content.anomaly;
+      if (key !== "good" || isAnomalous) {
+        marks.push({ time, level, flag: key, score, text: key === "good" ? "" : say(`flag.${key}`) });
+      }
+      this.content.marks = marks;
+    }
+
+    // The axis grows when the water leaves it, and never shrinks while one looks.
+    widen(value, level) {
+      if (value == null || (value !== level && level == null)) return;
+      const [low, high] = this.content.span;
+      const room = (high - low) * SPAN_MARGIN;
+      if (value > high && value - high < 3 * (high - low)) this.content.span = [low, value + 2 * room];
+      if (value < low && low - value < 3 * (high - low)) this.content.span = [value - 2 * room, high];
+    }
+
+    // Shows what add() has taken, and moves on if this window follows the time.
+    update() {
+      const columns = this.content.level;
+      if (this.content.follows && this.content.range) {
+        const length = this.content.end - this.content.start;
+        this.content.end = Math.max(this.content.end, now() / 1000);
+        if (this.content.range !== "all") this.content.start = this.content.end - length;
+      }
+      if (columns[TIME].length > MOST_POINTS) return this.handlers.stale();
+      this.plots[0].setData(this.levelData());
+      this.content.others.forEach((other, index) => this.plots[index + 1].setData(other.columns));
+      this.tellCursor(this.plots[0]);
+    }
+  };
+})();

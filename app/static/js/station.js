@@ -1,0 +1,96 @@
+// The station page: ranges and zoom are addresses that HTMX asks for; what is new comes over the WebSocket.
+"use strict";
+
+(() => {
+  const { Live, Chart, tick } = window.streamgauge;
+  const history = document.getElementById("history");
+  const page = `/stations/${history.dataset.device}`;
+  const SHORTEST_PAUSE_MS = 1_000;
+  const MOVE_SHARE = 0.25;
+  const MOVE_PAUSE_MS = 150;
+  const earlier = [];
+  let chart = null;
+  let timer = null;
+  let lastMs = 0;
+
+  function show() {
+    chart?.destroy();
+    const content = JSON.parse(document.getElementById("chart-data").textContent);
+    chart = new Chart(document.getElementById("chart"), content, document.getElementById("readout"), { zoom, back, stale: reload });
+    window.streamgauge.chart = chart;
+    document.getElementById("chart").addEventListener("keydown", pressed);
+    tick();
+  }
+
+  const address = (from, to) => `${page}?${new URLSearchParams({ from: new Date(from * 1e3).toISOString(), to: new Date(to * 1e3).toISOString() })}`;
+  const go = (path) => htmx.ajax("GET", path, { source: "#history", target: "#history", swap: "innerHTML" });
+
+  function zoom(from, to) {
+    if (to - from < 10) return;
+    earlier.push(location.pathname + location.search);
+    go(address(from, to));
+  }
+
+  function back() {
+    go(earlier.pop() ?? page);
+  }
+
+  // The same window anew, without another entry in the browser's history.
+  function reload() {
+    htmx.ajax("GET", location.pathname + location.search, { target: "#history", swap: "innerHTML" });
+  }
+
+  let moved = 0;
+  let moving = null;
+  function pressed(event) {
+    const step = { ArrowLeft: -MOVE_SHARE, ArrowRight: MOVE_SHARE }[event.key];
+    if (event.key === "Escape") back();
+    if (!step) return;
+    event.preventDefault();
+    moved += step;
+    clearTimeout(moving);
+    moving = setTimeout(() => {
+      const { start, end } = chart.content;
+      const by = moved * (end - start);
+      moved = 0;
+      go(address(start + by, end + by)).then(() => document.getElementById("chart").focus());
+    }, MOVE_PAUSE_MS);
+  }
+
+  function refreshHead() {
+    if (timer !== null) return;
+    timer = setTimeout(async () => {
+      try {
+        await htmx.ajax("GET", `${page}/now${location.search}`, { target: "#history", swap: "none" });
+      } finally {
+        lastMs = Date.now();
+        timer = null;
+      }
+    }, Math.max(60, lastMs + SHORTEST_PAUSE_MS - Date.now()));
+  }
+
+  let isDrawing = false;
+  function updateSoon() {
+    if (isDrawing) return;
+    isDrawing = true;
+    requestAnimationFrame(() => {
+      isDrawing = false;
+      chart.update();
+    });
+  }
+
+  document.addEventListener("htmx:afterSettle", (event) => (event.target.id === "history" ? show() : tick()));
+  show();
+
+  window.streamgauge.live = new Live(history.dataset.liveAfter, [history.dataset.device], {
+    readings(readings) {
+      for (const reading of readings) chart.add(reading);
+      updateSoon();
+      refreshHead();
+    },
+    gap() {
+      reload();
+      refreshHead();
+    },
+  });
+})();

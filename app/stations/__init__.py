@@ -1,0 +1,5 @@
+"""One station: how high, how sure, how it came there."""
+
+from app.stations.routes import blueprint
+
+__all__ = ["blueprint"]

@@ -1,0 +1,65 @@
+"""Fewer points for the same picture: per bin of time the lowest and the highest value, so that no peak is ever lost."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Times = NDArray[np.int64]
+Values = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+LINE_BINS = 850
+MARK_BINS = 280
+"""Two points per line bin and one per bin of marks: at most 1,980 points a chart."""
+GAP_STEPS = 3.0
+MICROSECONDS = 1_000_000
+
+
+def choose_extremes(time_us: Times, value: Values, bins: int = LINE_BINS) -> Rows:
+    """Indices of the rows to draw as a line, ascending: all finite ones if they are few, else each bin's lowest and highest.
+
+    Args:
+        time_us: ascending.
+        value: NaN where nothing is to be drawn.
+        bins: equal parts of the time that the values span.
+    """
+    rows = np.flatnonzero(np.isfinite(value))
+    if len(rows) <= 2 * bins:
+        return rows
+    bin_of = _bins(time_us[rows], bins)
+    by_value = np.lexsort((value[rows], bin_of))
+    sorted_bins = bin_of[by_value]
+    first = np.flatnonzero(np.r_[True, sorted_bins[1:] != sorted_bins[:-1]])
+    last = np.r_[first[1:] - 1, len(sorted_bins) - 1]
+    # The ends stay, so that the line begins and ends where the record does.
+    chosen = np.concatenate((rows[by_value[first]], rows[by_value[last]], rows[[0, -1]]))
+    return np.unique(chosen)
+
+
+def choose_marks(time_us: Times, severity: Values, bins: int = MARK_BINS) -> Rows:
+    """Indices of the rows to mark, ascending: all with a severity above 0 if they are few, else the most severe of each bin."""
+    rows = np.flatnonzero(severity > 0)
+    if len(rows) <= bins:
+        return rows
+    bin_of = _bins(time_us[rows], bins)
+    by_severity = np.lexsort((severity[rows], bin_of))
+    sorted_bins = bin_of[by_severity]
+    last = np.flatnonzero(np.r_[sorted_bins[1:] != sorted_bins[:-1], True])
+    return np.sort(rows[by_severity[last]])
+
+
+def find_gaps(time_us: Times, rows_drawn: Rows) -> Rows:
+    """Positions in ``rows_drawn`` after which the line must be broken.
+
+    A gap is a step of more than three usual ones (the median step of the record), and of more than one bin of what is drawn.
+    """
+    if len(time_us) < 3 or len(rows_drawn) < 2:
+        return np.empty(0, dtype=np.int64)
+    usual_us = float(np.median(np.diff(time_us)))
+    drawn_us = np.diff(time_us[rows_drawn])
+    widest_us = GAP_STEPS * max(usual_us, float(np.median(drawn_us)))
+    return np.flatnonzero(drawn_us > widest_us)
+
+
+def _bins(time_us: Times, bins: int) -> Rows:
+    span = max(1, int(time_us[-1] - time_us[0]))
+    return np.minimum(bins - 1, (time_us - time_us[0]) * bins // span)

@@ -1,0 +1,132 @@
+"""What the station page says in words and tables."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from app.i18n import Words
+from app.verdict import Quality, State, age_s, freshness, quality_of, rate_text, state_of, trend_of
+from streamgauge.quality.flags import Flag
+from streamgauge.reading import QUANTITIES, format_time
+from streamgauge.storage.read_overview import ANOMALY_SCORE, StationNow
+
+UTC_NAME = "UTC"
+DECIMALS = {"level_m": 3, "pressure_kpa": 2, "temperature_c": 1, "flow_m3_s": 3, "rainfall_mm": 1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The head of the station page, in the user's language."""
+
+    name: str
+    title: str
+    state: State
+    trend: str
+    level: str
+    rate: str
+    quality: Quality | None
+    score: str | None
+    time: str | None
+    local_time: str
+    age: str
+    freshness: str
+    silence_limit_s: int
+    datum: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the table of readings; ``values`` in the order of the table's quantities."""
+
+    time: str
+    iso: str
+    values: tuple[str, ...]
+    quality: Quality
+    expected: str
+    score: str
+    is_anomalous: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """The newest readings of a window."""
+
+    zone: str
+    quantities: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """The station's zone; UTC for a name that this machine does not know."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo(UTC_NAME)
+
+
+def make_head(station: StationNow, now: datetime, t: Words) -> Head:
+    """The head of one station."""
+    state = state_of(station, now)
+    is_anomalous = station.score is not None and station.score >= ANOMALY_SCORE
+    rate = None if state is State.SILENT else station.rate_m_per_h
+    return Head(
+        name=station.name,
+        title=station.display_name or station.name,
+        state=state,
+        trend=trend_of(rate),
+        level="\N{EN DASH}" if station.level_m is None else t.number(station.level_m, 2),
+        rate=rate_text(rate, t),
+        quality=quality_of(station.level_flag, station.level_reason, t) if station.time else None,
+        score=t.number(station.score, 2) if station.score is not None and is_anomalous else None,
+        time=format_time(station.time) if station.time else None,
+        local_time=local_time(station.time, zone_of(station.time_zone)) if station.time else "",
+        age=t.age(age_s(station, now)) if station.time else t("age.never"),
+        freshness=freshness(station, now),
+        silence_limit_s=station.silence_limit_s,
+        datum=station.datum or t("datum.unknown"),
+    )
+
+
+def local_time(time: datetime, zone: ZoneInfo) -> str:
+    """A time in a zone, sortable and without its offset, which stands in the table's head."""
+    return time.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S").removesuffix(":00")
+
+
+def zone_text(time: datetime, zone: ZoneInfo) -> str:
+    """The zone with its offset at a time: "UTC", "Asia/Ho_Chi_Minh, UTC+07:00"."""
+    if zone.key == UTC_NAME:
+        return UTC_NAME
+    offset = time.astimezone(zone).strftime("%z")
+    return f"{zone.key}, UTC{offset[:3]}:{offset[3:5]}"
+
+
+def make_table(rows: Sequence[Mapping[str, Any]], zone_name: str, now: datetime, t: Words) -> Table:
+    """The table of these readings, with the columns that hold anything."""
+    zone = zone_of(zone_name)
+    present = [name for name in QUANTITIES if any(row[name] is not None for row in rows)]
+    quantities = tuple(["level_m", *(name for name in present if name != "level_m")])
+    return Table(
+        zone=zone_text(rows[0]["time"] if rows else now, zone),
+        quantities=quantities,
+        rows=tuple(_make_row(row, quantities, zone, t) for row in rows),
+    )
+
+
+def _make_row(row: Mapping[str, Any], quantities: Sequence[str], zone: ZoneInfo, t: Words) -> Row:
+    score = row["score"]
+    flag = (row["flags"] or {}).get("level_m", Flag.MISSING if row["level_m"] is None else None)
+    return Row(
+        time=local_time(row["time"], zone),
+        iso=format_time(row["time"]),
+        values=tuple(_value(row[name], DECIMALS[name], t) for name in quantities),
+        quality=quality_of(flag, (row["reasons"] or {}).get("level_m"), t),
+        expected=_value(row["expected_m"], 3, t),
+        score=_value(score, 2, t),
+        is_anomalous=score is not None and score >= ANOMALY_SCORE,
+    )
+
+
+def _value(value: float | None, decimals: int, t: Words) -> str:
+    return "" if value is None else t.number(value, decimals)

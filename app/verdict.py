@@ -1,0 +1,120 @@
+"""What state a station is in, and how its newest reading is said in words: the same on every page and in every fragment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from app.i18n import Words
+from streamgauge.quality.flags import Flag
+from streamgauge.storage.read_overview import ANOMALY_SCORE, StationNow
+
+RISING_FAST_M_PER_H = 0.20
+"""From so much a station counts as rising fast, until alert rules bring thresholds of their own (a hand's breadth in half an hour)."""
+STEADY_M_PER_H = 0.01
+"""Below so much a level is steady: what a gauge that shows 3 mm steps gives in still water."""
+FADING_SHARE = 0.5
+"""A reading begins to fade when so much of its station's silence limit is over."""
+
+
+class State(StrEnum):
+    """A station's state, in the order in which a duty officer wants to see them."""
+
+    RISING = "rising"
+    SILENT = "silent"
+    SUSPECT = "suspect"
+    ANOMALOUS = "anomalous"
+    ORDINARY = "ordinary"
+
+    @property
+    def rank(self) -> int:
+        """0 comes first."""
+        return list(State).index(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """How good a level is: a key for its icon, a short word, and the sentence that says why."""
+
+    key: str
+    word: str
+    sentence: str
+
+
+def state_of(station: StationNow, now: datetime) -> State:
+    """The one state of a station. Silence outranks everything: what is not known any more cannot be rising."""
+    if station.time is None or age_s(station, now) > station.silence_limit_s:
+        return State.SILENT
+    if station.rate_m_per_h is not None and station.rate_m_per_h >= RISING_FAST_M_PER_H:
+        return State.RISING
+    if station.level_flag in {Flag.SUSPECT, Flag.FAIL}:
+        return State.SUSPECT
+    if station.score is not None and station.score >= ANOMALY_SCORE:
+        return State.ANOMALOUS
+    return State.ORDINARY
+
+
+def age_s(station: StationNow, now: datetime) -> float:
+    """Age of the newest reading in seconds, never negative (clocks differ).
+
+    Raises:
+        ValueError: the station has never reported.
+    """
+    if station.time is None:
+        raise ValueError(f"{station.name} has no reading")
+    return max(0.0, (now - station.time).total_seconds())
+
+
+def trend_of(rate_m_per_h: float | None) -> str:
+    """``rising``, ``falling``, ``steady`` or ``unknown``."""
+    if rate_m_per_h is None:
+        return "unknown"
+    if abs(rate_m_per_h) < STEADY_M_PER_H:
+        return "steady"
+    return "rising" if rate_m_per_h > 0 else "falling"
+
+
+def quality_of(flag: int | None, reason: Mapping[str, Any] | None, t: Words) -> Quality:
+    """A level's quality in words: "Suspect: jumped 0.42 m (limit 0.10 m)"."""
+    key = {1: "good", 2: "unchecked", 3: "suspect", 4: "fail"}.get(flag or 9, "missing")
+    word = t(f"quality.{key}")
+    because = reason_text(reason, t)
+    return Quality(key=key, word=word, sentence=f"{word}: {because}" if because else word)
+
+
+def reason_text(reason: Mapping[str, Any] | None, t: Words) -> str:
+    """Why a level was flagged, as a clause; empty for no reason, and for a check that has no words yet its name."""
+    if not reason:
+        return ""
+    check = str(reason.get("check", ""))
+    measured, limit = _amount(reason, "measured", t), _amount(reason, "limit", t)
+    if check not in {"gross_range", "site_range", "spike", "rate_of_change", "flat_line"}:
+        return check.replace("_", " ")
+    if measured is None or limit is None:
+        return t(f"reason.{check}.bare")
+    return t(f"reason.{check}", measured=measured, limit=limit)
+
+
+def _amount(reason: Mapping[str, Any], what: str, t: Words) -> str | None:
+    for unit, decimals in (("m", 2), ("m_per_h", 2), ("s", 0)):
+        value = reason.get(f"{what}_{unit}")
+        if isinstance(value, int | float):
+            return t.duration(value) if unit == "s" else t(f"unit.{unit}", n=t.number(value, decimals))
+    return None
+
+
+def rate_text(rate_m_per_h: float | None, t: Words) -> str:
+    """"+12 cm/h"; a dash if it is not known."""
+    if rate_m_per_h is None:
+        return t("rate.unknown")
+    centimetres = rate_m_per_h * 100
+    return t("rate.cm_per_h", n=t.number(centimetres, 0 if abs(centimetres) >= 9.95 else 1, signed=True))
+
+
+def freshness(station: StationNow, now: datetime) -> str:
+    """``fresh``, ``fading`` or ``old``: old data never looks live."""
+    if station.time is None:
+        return "old"
+    share = age_s(station, now) / station.silence_limit_s
+    return "fresh" if share < FADING_SHARE else "fading" if share <= 1 else "old"

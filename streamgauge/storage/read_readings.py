@@ -1,0 +1,228 @@
+"""Reading the record of one device: as columns for charts, as rows for the API and tables, as CSV for export."""
+
+import io
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, text
+
+from streamgauge.reading import FLOAT_FIELDS, QUANTITIES, to_microseconds
+
+POSTGRES_EPOCH_US = to_microseconds(datetime(2000, 1, 1, tzinfo=UTC))
+"""COPY BINARY writes a timestamptz as int64 microseconds since 2000-01-01 (PostgreSQL manual, "COPY", Binary Format)."""
+COPY_HEADER_BYTES = 19
+COPY_TRAILER = struct.pack(">h", -1)
+CSV_CHUNK_ROWS = 20_000
+
+SCORED = ("expected_m", "low_m", "high_m", "score")
+LEVEL_FLAG = "level_flag"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A registered device as pages and the API show it."""
+
+    id: int
+    name: str
+    display_name: str | None
+    silence_limit_s: int
+    registered_at: datetime
+    gross_min_m: float | None
+    gross_max_m: float | None
+    time_zone: str
+    datum: str | None
+    latitude: float | None
+    longitude: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """A stretch of one device's record by column, in order of time. NaN means absent."""
+
+    time_us: NDArray[np.int64]
+    values: Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """First and last time of a device's record."""
+
+    oldest: datetime
+    newest: datetime
+
+
+_DEVICE = "SELECT id, name, display_name, silence_limit_s, registered_at, gross_min_m, gross_max_m, time_zone, datum, latitude, longitude FROM devices"
+_ROW_FIELDS = ", ".join((*FLOAT_FIELDS, "seq", "extra", "flags", "reasons", *SCORED, "received_at", "stored_at"))
+
+
+def find_device(connection: Connection, name: str) -> Device | None:
+    """The device of this name, or None."""
+    row = connection.execute(text(f"{_DEVICE} WHERE name = :name"), {"name": name}).mappings().one_or_none()
+    return None if row is None else Device(**row)
+
+
+def list_devices(connection: Connection, after_name: str, limit: int) -> list[Device]:
+    """The first ``limit`` devices whose names sort after ``after_name`` ('' for the first page)."""
+    query = text(f"{_DEVICE} WHERE name > :after ORDER BY name LIMIT :limit")
+    return [Device(**row) for row in connection.execute(query, {"after": after_name, "limit": limit}).mappings()]
+
+
+def read_extent(connection: Connection, device_id: int) -> Extent | None:
+    """First and last time of a device's record, by two probes of the primary key; None while it is empty."""
+    probe = "(SELECT time FROM readings WHERE device_id = :id ORDER BY time {} LIMIT 1)"
+    row = connection.execute(
+        text(f"SELECT {probe.format('ASC')} AS oldest, {probe.format('DESC')} AS newest"), {"id": device_id}
+    ).one()
+    return None if row.newest is None else Extent(oldest=row.oldest, newest=row.newest)
+
+
+def count_readings(connection: Connection, device_id: int, start: datetime, end: datetime, at_most: int) -> int:
+    """How many readings lie in [start, end], counting no further than ``at_most``."""
+    query = text(
+        "SELECT count(*) FROM (SELECT 1 FROM readings WHERE device_id = :id AND time >= :start AND time <= :end LIMIT :at_most) some"
+    )
+    return int(
+        connection.execute(query, {"id": device_id, "start": start, "end": end, "at_most": at_most}).scalar_one()
+    )
+
+
+def read_columns(
+    connection: Connection, device_id: int, start: datetime, end: datetime, names: Sequence[str]
+) -> Columns:
+    """Read [start, end] of a device's record as arrays, about a million values a second.
+
+    COPY BINARY gives every row the same width once NULL is written as NaN, so that numpy takes the bytes as they are.
+
+    Args:
+        connection: an open connection to Postgres through psycopg2.
+        device_id: ``devices.id``.
+        start: first time, aware.
+        end: last time, aware.
+        names: of ``QUANTITIES`` (a value whose flag is 4, fail, is NaN except for ``level_m``), ``SCORED`` or ``LEVEL_FLAG``.
+
+    Raises:
+        KeyError: a name that is none of these.
+    """
+    expressions = ", ".join(_column_expression(name) for name in names)
+    query = f"SELECT time, {expressions} FROM readings WHERE device_id = %s AND time >= %s AND time <= %s ORDER BY time"
+    buffer = io.BytesIO()
+    cursor = connection.connection.cursor()
+    try:
+        bound = cursor.mogrify(query, (device_id, start, end)).decode()
+        cursor.copy_expert(f"COPY ({bound}) TO STDOUT (FORMAT BINARY)", buffer)
+    finally:
+        cursor.close()
+    return _parse_copy(buffer.getbuffer(), names)
+
+
+def _column_expression(name: str) -> str:
+    known = {
+        name: f"coalesce(CASE WHEN flags->>'{name}' = '4' THEN NULL ELSE {name} END, 'NaN')::float8"
+        for name in QUANTITIES
+    }
+    known["level_m"] = "coalesce(level_m, 'NaN')::float8"
+    known[LEVEL_FLAG] = "coalesce((flags->>'level_m')::float8, 'NaN')"
+    known.update({name: f"coalesce({name}, 'NaN')::float8" for name in SCORED})
+    return known[name]
+
+
+def _parse_copy(content: memoryview, names: Sequence[str]) -> Columns:
+    fields = [("count", ">i2"), ("time_bytes", ">i4"), ("time", ">i8")]
+    for name in names:
+        fields += [(f"{name}_bytes", ">i4"), (name, ">f8")]
+    layout = np.dtype(fields)
+    body = content[COPY_HEADER_BYTES:]
+    rows = np.frombuffer(body[: len(body) - len(COPY_TRAILER)], dtype=layout)
+    return Columns(
+        time_us=rows["time"].astype(np.int64) + POSTGRES_EPOCH_US,
+        values={name: rows[name].astype(np.float64) for name in names},
+    )
+
+
+def read_reasons(connection: Connection, device_id: int, times: Sequence[datetime]) -> dict[datetime, dict[str, Any]]:
+    """Why the level was flagged at these times; only those that have a reason."""
+    if not times:
+        return {}
+    rows = connection.execute(
+        text(
+            "SELECT time, reasons->'level_m' AS reason FROM readings "
+            "WHERE device_id = :id AND time = ANY(cast(:times AS timestamptz[])) AND time >= :first AND time <= :last AND reasons ? 'level_m'"
+        ),
+        {"id": device_id, "times": list(times), "first": min(times), "last": max(times)},
+    )
+    return {row.time: row.reason for row in rows}
+
+
+def read_newest_rows(
+    connection: Connection, device_id: int, start: datetime, end: datetime, limit: int
+) -> list[Mapping[str, Any]]:
+    """The newest ``limit`` readings of [start, end], newest first, with flags and reasons."""
+    query = text(
+        f"SELECT time, {_ROW_FIELDS} FROM readings WHERE device_id = :id AND time >= :start AND time <= :end ORDER BY time DESC LIMIT :limit"
+    )
+    values = {"id": device_id, "start": start, "end": end, "limit": limit}
+    return [dict(row) for row in connection.execute(query, values).mappings()]
+
+
+def read_page(
+    connection: Connection, device_id: int, start: datetime, end: datetime, limit: int
+) -> list[Mapping[str, Any]]:
+    """The first ``limit`` readings of [start, end), oldest first: one page of the API, whose next begins after the last row."""
+    query = text(
+        f"SELECT time, {_ROW_FIELDS} FROM readings WHERE device_id = :id AND time >= :start AND time < :end ORDER BY time LIMIT :limit"
+    )
+    values = {"id": device_id, "start": start, "end": end, "limit": limit}
+    return [dict(row) for row in connection.execute(query, values).mappings()]
+
+
+def read_bins(
+    connection: Connection, device_id: int, start: datetime, end: datetime, bin_s: int, limit: int
+) -> list[Mapping[str, Any]]:
+    """Bins of ``bin_s`` seconds, aligned to 2000-01-01 UTC, oldest first: readings, worst level flag, and per quantity its lowest, mean and highest.
+
+    Values whose flag is 4 (fail) count as absent. The first and last bin may hold less than their whole width.
+    """
+    usable = {name: f"{name}) FILTER (WHERE coalesce(flags->>'{name}', '2') <> '4'" for name in QUANTITIES}
+    parts = ", ".join(
+        f"min({usable[n]}) AS {n}_min, avg({usable[n]}) AS {n}_mean, max({usable[n]}) AS {n}_max" for n in QUANTITIES
+    )
+    query = text(
+        f"SELECT date_bin(make_interval(secs => :bin_s), time, '2000-01-01T00:00:00Z') AS time, count(*) AS readings, "
+        f"max(score) AS score_max, {parts} FROM readings "
+        "WHERE device_id = :id AND time >= :start AND time < :end GROUP BY 1 ORDER BY 1 LIMIT :limit"
+    )
+    values = {"id": device_id, "start": start, "end": end, "bin_s": bin_s, "limit": limit}
+    return [dict(row) for row in connection.execute(query, values).mappings()]
+
+
+CSV_FIELDS = ("time", *FLOAT_FIELDS, "seq", *(f"{name}_flag" for name in QUANTITIES), *SCORED)
+
+
+def stream_csv(connection: Connection, device_id: int, start: datetime, end: datetime) -> Iterator[bytes]:
+    """All readings of [start, end) as CSV with a header line, oldest first, in chunks of bounded size (never the whole range in memory)."""
+    yield (",".join(CSV_FIELDS) + "\r\n").encode()
+    flags = ", ".join(f"flags->>'{name}'" for name in QUANTITIES)
+    columns = f"to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), {', '.join(FLOAT_FIELDS)}, seq, {flags}, {', '.join(SCORED)}"
+    query = f"SELECT {columns} FROM readings WHERE device_id = %s AND time >= %s AND time < %s ORDER BY time LIMIT {CSV_CHUNK_ROWS}"
+    while True:
+        buffer = io.BytesIO()
+        cursor = connection.connection.cursor()
+        try:
+            cursor.copy_expert(
+                f"COPY ({cursor.mogrify(query, (device_id, start, end)).decode()}) TO STDOUT (FORMAT CSV)", buffer
+            )
+            rows = cursor.rowcount
+        finally:
+            cursor.close()
+        chunk = buffer.getvalue()
+        if chunk:
+            yield chunk
+        if rows < CSV_CHUNK_ROWS:
+            return
+        last_line = chunk[:-1].rpartition(b"\n")[2]
+        start = datetime.fromisoformat(last_line.partition(b",")[0].decode()) + timedelta(microseconds=1)
