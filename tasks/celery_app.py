@@ -28,6 +28,7 @@ def worker_config(settings: WorkerSettings) -> dict[str, Any]:
     """
     assert settings.task_soft_limit_s < settings.task_hard_limit_s < settings.visibility_timeout_s
     return {
+        "broker_transport": "tasks.redis_transport:Transport",
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "task_soft_time_limit": settings.task_soft_limit_s,

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from streamgauge.quality.check import CONTEXT_ROWS, CONTEXT_S, Checked, check_levels
 from streamgauge.quality.parameters import parameters_per_row
+from streamgauge.quality.series import NEIGHBOUR_MAX_S
 from streamgauge.storage.context import Context, lock_devices, read_context
 from streamgauge.storage.devices import Device
 from streamgauge.units import MICROSECONDS_PER_SECOND
@@ -62,7 +63,8 @@ def gather(connection: Connection, work: Work, devices: Sequence[Device]) -> Ser
     station = np.array([device.id for device in devices], dtype=np.int64)
     lock_devices(connection, np.unique(station).tolist())
     order = np.lexsort((work.time_us, station))
-    reach_us = int(CONTEXT_S * MICROSECONDS_PER_SECOND)
+    # The outermost rows that a new reading can change have neighbours too.
+    reach_us = int((CONTEXT_S + NEIGHBOUR_MAX_S) * MICROSECONDS_PER_SECOND)
     context = read_context(connection, station[order], work.time_us[order], rows=CONTEXT_ROWS, reach_us=reach_us)
     return _merge(context, station, work)
 
@@ -73,8 +75,9 @@ def clean(series: Series, devices: Sequence[Device]) -> CleanSeries:
     parameters = parameters_per_row(series.station, limits)
     checked = check_levels(series.station, series.time_us, series.level_m, parameters)
     stored = series.origin == STORED
-    settled = _has_whole_context(series)
-    changed = np.flatnonzero(stored & settled & (checked.flags != series.stored_flag) & ~np.isnan(series.level_m))
+    changed = np.flatnonzero(
+        stored & _within_reach(series) & (checked.flags != series.stored_flag) & ~np.isnan(series.level_m)
+    )
     return CleanSeries(series=series, checked=checked, fresh=np.flatnonzero(~stored), changed=changed)
 
 
@@ -98,18 +101,20 @@ def _merge(context: Context, station: IntArray, work: Work) -> Series:
     return Series(repeated=repeated, **{name: column[first] for name, column in columns.items()})
 
 
-def _has_whole_context(series: Series) -> NDArray[np.bool_]:
-    """Rows all of whose earlier neighbours were read: from the last stored row before the first new one onwards.
+def _within_reach(series: Series) -> NDArray[np.bool_]:
+    """Rows whose verdict a new reading can change: the one before it, and those in whose context it lies.
 
-    The rows before that were read only as context for others; their own context reaches further back than what was read.
+    All that their own verdict rests on was read. The other stored rows were read only as context or as a successor: what *they*
+    rest on reaches beyond what was read, and to judge them again here would replace a sound verdict by a poorer one.
     """
-    fresh = series.origin != STORED
-    starts = np.ones(len(series.station), dtype=np.bool_)
-    starts[1:] = series.station[1:] != series.station[:-1]
-    numbers = np.arange(len(fresh))
-    start_of_row = np.maximum.accumulate(np.where(starts, numbers, 0))
-    first_fresh = np.full(len(fresh), len(fresh))
-    places = np.flatnonzero(fresh)
-    # Written from the last to the first, so that the first new row of each station stays.
-    first_fresh[start_of_row[places[::-1]]] = places[::-1]
-    return numbers >= first_fresh[start_of_row] - 1
+    reached = np.zeros(len(series.station), dtype=np.bool_)
+    rows = np.flatnonzero(~np.isnan(series.level_m))
+    station, time_us = series.station[rows], series.time_us[rows]
+    fresh = series.origin[rows] != STORED
+    numbers = np.arange(len(rows))
+    newest = np.maximum.accumulate(np.where(fresh, numbers, -1))
+    near = (numbers - newest <= CONTEXT_ROWS) & (time_us - time_us[newest] <= CONTEXT_S * MICROSECONDS_PER_SECOND)
+    reached[rows] = (newest >= 0) & (station == station[newest]) & near
+    before = np.flatnonzero(fresh[1:] & (station[1:] == station[:-1]))
+    reached[rows[before]] = True
+    return reached
