@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +15,16 @@ LOCK_SPACE = 0x5347
 LOCK_BUCKETS = 1_024
 """Devices share this many locks, so that a task over many devices cannot exhaust Postgres's lock table."""
 MOST_ROWS_BETWEEN = 10_000
-"""Most stored rows that are read between the first and the last new reading of one station's segment."""
+"""Most stored rows that are read between the first and the last new reading of one segment; where there are more, each new
+reading becomes a segment of its own."""
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:space, bucket) FROM unnest(CAST(:buckets AS integer[])) AS bucket")
 
 _COLUMNS = "time, COALESCE(level_m, 'NaN') AS level_m, COALESCE((flags->>'level_m')::smallint, 9::smallint) AS flag"
 _QUERY = f"""
-SELECT segment.device_id, near.time, near.level_m, near.flag
-FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[])
-     AS segment(device_id, since, first, last, until)
+SELECT segment.device_id, segment.number, near.time, near.level_m, near.flag
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[]) WITH ORDINALITY
+     AS segment(device_id, since, first, last, until, number)
 CROSS JOIN LATERAL (
   (SELECT {_COLUMNS} FROM readings
    WHERE device_id = segment.device_id AND time >= segment.since AND time < segment.first AND level_m IS NOT NULL
@@ -37,7 +39,7 @@ CROSS JOIN LATERAL (
    ORDER BY time LIMIT %s)
 ) AS near
 """
-_FIELDS = {"device_id": ">i8", "time": ">i8", "level_m": ">f8", "flag": ">i2"}
+_FIELDS = {"device_id": ">i8", "segment": ">i8", "time": ">i8", "level_m": ">f8", "flag": ">i2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +90,11 @@ def read_context(
     # New readings of one station that lie further apart than any check reaches are separate segments: the rows
     # between them need not be read.
     begins[1:] = (station[1:] != station[:-1]) | (time_us[1:] - time_us[:-1] > reach_us)
-    firsts = np.flatnonzero(begins)
-    lasts = np.append(firsts[1:], len(station)) - 1
-    first, last = time_us[firsts], time_us[lasts]
-    times = [_timestamps(moment) for moment in (first - reach_us, first, last, last + reach_us)]
-    parameters = (station[firsts].tolist(), *times, rows + 1, MOST_ROWS_BETWEEN, rows + 1)
-    found = copy_rows(connection, _QUERY, parameters, _FIELDS)
+    found = _read_segments(connection, station, time_us, begins, rows, reach_us)
+    crowded = np.bincount(found["segment"], minlength=np.count_nonzero(begins) + 1) >= MOST_ROWS_BETWEEN
+    if crowded.any():
+        begins |= crowded[np.cumsum(begins)]
+        found = _read_segments(connection, station, time_us, begins, rows, reach_us)
     context = Context(
         station=found["device_id"].astype(np.int64),
         time_us=found["time"].astype(np.int64) + POSTGRES_EPOCH_US,
@@ -101,6 +102,22 @@ def read_context(
         flag=found["flag"].astype(np.int16),
     )
     return _sorted_without_repeats(context)
+
+
+def _read_segments(
+    connection: Connection,
+    station: NDArray[np.int64],
+    time_us: NDArray[np.int64],
+    begins: NDArray[np.bool_],
+    rows: int,
+    reach_us: int,
+) -> NDArray[Any]:
+    firsts = np.flatnonzero(begins)
+    lasts = np.append(firsts[1:], len(station)) - 1
+    first, last = time_us[firsts], time_us[lasts]
+    times = [_timestamps(moment) for moment in (first - reach_us, first, last, last + reach_us)]
+    parameters = (station[firsts].tolist(), *times, rows + 1, MOST_ROWS_BETWEEN, rows + 1)
+    return copy_rows(connection, _QUERY, parameters, _FIELDS)
 
 
 def _sorted_without_repeats(context: Context) -> Context:
