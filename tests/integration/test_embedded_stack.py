@@ -244,8 +244,10 @@ def test_a_stack_comes_back_with_its_data_and_its_passwords(tmp_path):
             query(first, "CREATE TABLE kept (n integer)")
         with Stack(directory) as second:
             assert query(second, "SELECT count(*) FROM kept") == [(0,)]
+            other = Stack(tmp_path / "other", ports=second_ports(second))
             with pytest.raises(PartFailed, match=r"[Aa]ddress already in use"):
-                _ = Stack(tmp_path / "other", ports=second_ports(second)).redis.start()
+                other.redis.start()
+            other.discard()
     finally:
         first.discard()
     assert not directory.exists()
