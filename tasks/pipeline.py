@@ -105,8 +105,10 @@ def ingest_each(work: Work, services: Services) -> Outcome:
     try:
         return ingest(work, services)
     except Exception as error:
+        # What is remembered may be what is wrong: a partition dropped, a device or model deleted meanwhile.
         services.directory.forget()
         services.model_id = None
+        services.months.clear()
         if is_transient(error):
             raise
         log.exception("work not borne", extra={"readings": len(work), "dead_letters": len(work.refused)})
