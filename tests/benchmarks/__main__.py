@@ -1,0 +1,76 @@
+"""``python -m tests.benchmarks``: every benchmark in one run on one machine; see ``docs/benchmarks.md``."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from tests.benchmarks import copy_limit, delay, memory, throughput
+from tests.benchmarks.bench import FULL, QUICK, Bench, BenchFailed
+from tests.benchmarks.profiling import profile
+from tests.benchmarks.report import Result, describe_machine, print_line, print_table, say
+from tests.support.system import running_system
+
+WORKER_PROCESSES = 2
+OTHERS: dict[str, Callable[[Bench], Result]] = {
+    "copy_limit": copy_limit.run,
+    "delay": delay.run,
+    "memory": memory.run,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what is asked for; returns the exit status: 1 if a benchmark does not count."""
+    options = _parser().parse_args(arguments)
+    names = options.only or [*throughput.NAMES, *OTHERS]
+    with (
+        tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as directory,
+        running_system(Path(directory), worker_processes=WORKER_PROCESSES) as system,
+    ):
+        machine = describe_machine(system.stack)
+        bench = Bench(system, QUICK if options.quick else FULL)
+        if options.profile:
+            profile(system, options.profile)
+        results = []
+        try:
+            for result in _run(bench, names):
+                print_line(result, machine)
+                results.append(result)
+        except BenchFailed as error:
+            say(f"FAILED: {error}")
+            return 1
+        finally:
+            bench.stop()
+        print_table(results, machine)
+    return 0
+
+
+def _run(bench: Bench, names: Sequence[str]) -> Iterator[Result]:
+    if any(name in names for name in throughput.NAMES):
+        yield from throughput.run(bench, names)
+    for name, run in OTHERS.items():
+        if name in names:
+            yield run(bench)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=(*throughput.NAMES, *OTHERS),
+        help="one benchmark; may be given several times",
+    )
+    parser.add_argument("--quick", action="store_true", help="small numbers: whether it works, not how fast it is")
+    parser.add_argument(
+        "--profile",
+        type=Path,
+        metavar="DIR",
+        help="write cProfile files of subscriber and workers there (slows them down)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
