@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from embedded.stack import Stack, temporary_stack
 from hypothesis import HealthCheck, settings
 from redis import Redis
 from sqlalchemy import Engine, text
 
+from embedded.stack import Stack, temporary_stack
 from streamgauge.storage.engine import make_engine
 from tests.support.migrate import migrate
 from tests.support.no_skips import pytest_configure

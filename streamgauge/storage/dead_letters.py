@@ -24,6 +24,9 @@ class DeadLetter:
     device: str | None = None
 
 
+MAX_DETAIL_CHARACTERS = 2_000
+"""A longer detail is cut: some errors quote all that they were given."""
+
 _WRITE = text("""
 INSERT INTO dead_letters (topic, source, reason, detail, device, payload, readings, fingerprint, received_at, last_received_at)
 VALUES (:topic, :source, :reason, :detail, :device, :payload, :readings, :fingerprint, :received_at, :received_at)
@@ -36,19 +39,26 @@ ON CONFLICT (fingerprint) DO UPDATE SET
 def fingerprint(letter: DeadLetter) -> bytes:
     """What makes two dead letters the same one: SHA-256 of reason, topic and payload."""
     digest = hashlib.sha256()
-    for part in (letter.reason.encode(), letter.topic.encode(), letter.payload):
+    for part in (letter.reason.encode(), letter.topic.encode("utf-8", "backslashreplace"), letter.payload):
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.digest()
+
+
+def _storable(words: str) -> str:
+    """The text with what Postgres's ``text`` cannot hold (NUL, lone surrogates) written as escapes: nothing may keep a dead
+    letter from being kept.
+    """
+    return words.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
 def write_dead_letters(connection: Connection, letters: Sequence[DeadLetter]) -> None:
     """Keep them; one that is there already is counted, not kept twice (deliveries repeat, and devices repeat mistakes)."""
     rows = [
         {
-            "topic": letter.topic,
+            "topic": _storable(letter.topic),
             "source": letter.source,
             "reason": str(letter.reason),
-            "detail": letter.detail,
+            "detail": _storable(letter.detail)[:MAX_DETAIL_CHARACTERS],
             "device": letter.device,
             "payload": letter.payload,
             "readings": letter.readings,
