@@ -132,9 +132,9 @@ def _beat(place: Place) -> Part:
 
 
 def _web(place: Place) -> Part:
-    options = ("--config", "python:app.gunicorn_conf", "--bind", f"{LOOPBACK}:{place.http_port}", "--no-control-socket")
-    argv = _python("-m", "gunicorn", *options, "app.wsgi:application")
-    return Part(name="web", argv=argv, address=place.http_url, ready_url=place.http_url + "/health", stop_s=12)
+    ready_url = place.http_url + "/health"
+    argv = _python("-m", "app", "serve")
+    return Part(name="web", argv=argv, address=place.http_url, ready_url=ready_url, stop_s=8)
 
 
 def _flower(place: Place) -> Part:

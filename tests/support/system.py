@@ -101,7 +101,9 @@ class System:
 
     def __post_init__(self) -> None:
         self.worker = self._worker()
-        self.subscriber = self._part("subscriber", (sys.executable, "-m", "tasks.subscriber"), "connected to the broker")
+        self.subscriber = self._part(
+            "subscriber", (sys.executable, "-m", "tasks.subscriber"), "connected to the broker"
+        )
         self.web = self._web()
         self.engine: Engine = make_engine(self.stack.addresses.database_url, application_name="streamgauge-test")
 
@@ -131,7 +133,13 @@ class System:
     def run(self, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a Python command of the project to its end, in this system's environment."""
         return subprocess.run(
-            [sys.executable, *arguments], env=self.environ, cwd=PROJECT, check=check, capture_output=True, text=True, **options
+            [sys.executable, *arguments],
+            env=self.environ,
+            cwd=PROJECT,
+            check=check,
+            capture_output=True,
+            text=True,
+            **options,
         )
 
     def scalar(self, query: str, **parameters: Any) -> Any:
@@ -155,7 +163,9 @@ class System:
             part.stop()
         self.engine.dispose()
 
-    def _part(self, name: str, argv: tuple[str, ...], ready_words: str, environ: Mapping[str, str] | None = None) -> Process:
+    def _part(
+        self, name: str, argv: tuple[str, ...], ready_words: str, environ: Mapping[str, str] | None = None
+    ) -> Process:
         log = self.directory / f"{name}.log"
         log.touch()
         size = [0]
@@ -173,12 +183,12 @@ class System:
     def _worker(self) -> Process:
         queues = ("-Q", "readings,alerts,batch", "-c", str(self.worker_processes))
         alone = ("--without-gossip", "--without-mingle")
-        return self._part("worker", (sys.executable, "-m", "celery", "-A", "tasks.worker", "worker", *queues, *alone), " ready.")
+        return self._part(
+            "worker", (sys.executable, "-m", "celery", "-A", "tasks.worker", "worker", *queues, *alone), " ready."
+        )
 
     def _web(self) -> Process:
-        options = (f"--bind=127.0.0.1:{self.http_port}", "--worker-class=gthread", "--workers=1", "--threads=32")
-        argv = (sys.executable, "-m", "gunicorn", "app.wsgi:application", *options, "--no-control-socket")
-        process = self._part("web", argv, "")
+        process = self._part("web", (sys.executable, "-m", "app", "serve"), "")
         process.ready = lambda _process: _answers(self.http_url + "/health")
         return process
 
