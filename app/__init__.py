@@ -1,11 +1,24 @@
-"""The web: pages, live WebSocket, JSON API, health and metrics. From Postgres to the browser, and readings by HTTP to the queue."""
+"""The web: pages, live WebSocket, JSON API, health and metrics. From Postgres to the browser, from HTTP to the queue."""
 
 from typing import Literal
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import api, connections, errors, health, i18n, live, overview, request_log, security, session, stations, templating
+from app import (
+    api,
+    connections,
+    errors,
+    health,
+    i18n,
+    live,
+    overview,
+    request_log,
+    security,
+    session,
+    stations,
+    templating,
+)
 from app.request_log import LoggedFlask
 from streamgauge.settings import WebSettings
 

@@ -3,6 +3,9 @@
 import os
 
 from app import create_app
+from streamgauge.logs import configure
 from streamgauge.settings import WebSettings, load
 
-application = create_app(load(WebSettings, os.environ), "api")
+settings = load(WebSettings, os.environ)
+configure("api", settings.log_level)
+application = create_app(settings, "api")

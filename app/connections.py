@@ -82,7 +82,10 @@ class Connections:
     def make_redis(self, timeout_s: float) -> Redis:
         """A client of one's own, for a thread that blocks."""
         return Redis.from_url(
-            self.settings.redis_url, socket_timeout=timeout_s, socket_connect_timeout=REDIS_TIMEOUT_S, health_check_interval=15
+            self.settings.redis_url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=REDIS_TIMEOUT_S,
+            health_check_interval=15,
         )
 
     def close(self) -> None:

@@ -26,7 +26,14 @@ def problem(status: int, title: str, detail: str, headers: dict[str, str] | None
         headers: further headers.
         members: further members of the problem object.
     """
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "request_id": request_id(), **members}
+    body = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "request_id": request_id(),
+        **members,
+    }
     return Response(orjson.dumps(body), status=status, content_type=PROBLEM_TYPE, headers=headers)
 
 
@@ -43,10 +50,12 @@ def _answer_http_error(error: HTTPException) -> Response:
     headers = {name: value for name, value in error.get_headers() if name.lower() in {"allow", "retry-after"}}
     if request.path.startswith(_PROGRAM_PATHS) or "overview" not in current_app.blueprints:
         return problem(status, HTTPStatus(status).phrase, error.description or "", headers)
-    page = render_template("error.html", status=status, key=status if status in _DESCRIBED else 400, request_id=request_id())
+    page = render_template(
+        "error.html", status=status, key=status if status in _DESCRIBED else 400, request_id=request_id()
+    )
     return Response(page, status=status, headers=headers)
 
 
 def _answer_queue_unavailable(_: QueueUnavailable) -> Response:
-    detail = "The task queue does not answer. Nothing of this request is known to be stored; send it again, repeating is harmless."
+    detail = "The task queue does not answer, so nothing is known to be stored. Send it again: repeating is harmless."
     return problem(503, "Queue unavailable", detail, {"Retry-After": str(RETRY_AFTER_S)})

@@ -50,7 +50,8 @@ def set_preferences() -> Response:
     """Keep language and theme in cookies, and go back to where one was."""
     response = redirect(safe_next(request.form.get("next")), code=303)
     for field, cookie, allowed in (("language", LANGUAGE_COOKIE, LANGUAGES), ("theme", THEME_COOKIE, THEMES)):
-        if (value := request.form.get(field)) in allowed:
+        value = request.form.get(field, "")
+        if value in allowed:
             response.set_cookie(
                 cookie, value, max_age=PREFERENCE_MAX_AGE_S, httponly=True, samesite="Lax", secure=request.is_secure
             )

@@ -8,10 +8,11 @@ from typing import Any
 
 from app.i18n import Words
 from streamgauge.quality.flags import Flag
-from streamgauge.storage.read_overview import ANOMALY_SCORE, StationNow
+from streamgauge.scoring.anomaly import ANOMALY_SCORE
+from streamgauge.storage.read_overview import StationNow
 
 RISING_FAST_M_PER_H = 0.20
-"""From so much a station counts as rising fast, until alert rules bring thresholds of their own (a hand's breadth in half an hour)."""
+"""From so much a station counts as rising fast, until alert rules bring their own thresholds."""
 STEADY_M_PER_H = 0.01
 """Below so much a level is steady: what a gauge that shows 3 mm steps gives in still water."""
 FADING_SHARE = 0.5
@@ -105,7 +106,7 @@ def _amount(reason: Mapping[str, Any], what: str, t: Words) -> str | None:
 
 
 def rate_text(rate_m_per_h: float | None, t: Words) -> str:
-    """"+12 cm/h"; a dash if it is not known."""
+    """The rate in centimetres per hour, as in "+12 cm/h"; a dash if it is not known."""
     if rate_m_per_h is None:
         return t("rate.unknown")
     centimetres = rate_m_per_h * 100

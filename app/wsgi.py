@@ -3,6 +3,9 @@
 import os
 
 from app import create_app
+from streamgauge.logs import configure
 from streamgauge.settings import WebSettings, load
 
-application = create_app(load(WebSettings, os.environ), "web")
+settings = load(WebSettings, os.environ)
+configure("web", settings.log_level)
+application = create_app(settings, "web")

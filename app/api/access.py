@@ -53,7 +53,9 @@ def _refusal(scope: Scope) -> Response | None:
             headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
             return problem(401, "Token not valid", "The bearer token is unknown, expired or revoked.", headers)
         if scope not in known.scopes:
-            return problem(403, "Scope missing", f"This call needs a token with the scope {scope!r}; this one has not got it.")
+            return problem(
+                403, "Scope missing", f"This call needs a token with the scope {scope!r}; this one has not got it."
+            )
         return None
     if scope == "read" and signed_in_user() is not None:
         return None

@@ -126,5 +126,5 @@ def _answer(received: Received, dead_later: int) -> Response:
     ]
     detail = f"{dead} of {stored + dead} readings were refused and kept as dead letters; {stored} are stored."
     if dead_later:
-        detail += f" {dead_later} of them only the worker could refuse: an unknown device, or other values at a time that is stored already."
+        detail += f" Of them {dead_later} by the worker: an unknown device, or other values at a time that is stored."
     return problem(422, "Readings refused", detail, stored=stored, dead=dead, errors=named)

@@ -34,7 +34,7 @@ from streamgauge.storage.read_readings import (
 STEP = timedelta(microseconds=1)
 AUTO_BINS_S = (60, 300, 900, 3_600, 10_800, 21_600, 86_400, 604_800)
 AUTO_ROWS = 2_000
-"""``resolution=auto`` gives raw readings if there are at most so many, else the finest bins of which there are at most so many."""
+"""``resolution=auto`` gives raw readings if there are at most so many, else the finest bins that are at most so many."""
 
 
 @blueprint.get("/devices/<device>/readings")

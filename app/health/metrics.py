@@ -100,5 +100,3 @@ def init_app(app: Flask) -> None:
     @app.get("/metrics")
     def metrics() -> Response:
         return Response(generate_latest(requests) + scrape.text(), content_type=CONTENT_TYPE_LATEST)
-
-

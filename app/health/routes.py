@@ -26,7 +26,10 @@ def health_db() -> tuple[Response, int]:
     """Ask Postgres for ``SELECT 1`` and Redis for ``PING``, each with a short time-out; 503 names what does not answer."""
     answers = {"database": _database_answers(), "redis": _redis_answers()}
     failed = [name for name, answered in answers.items() if not answered]
-    body = {"status": "unavailable" if failed else "ok", **{name: "ok" if ok else "no answer" for name, ok in answers.items()}}
+    body = {
+        "status": "unavailable" if failed else "ok",
+        **{name: "ok" if ok else "no answer" for name, ok in answers.items()},
+    }
     return jsonify(body), 503 if failed else 200
 
 

@@ -18,6 +18,7 @@ CLIENT_PREFIX = "js."
 """Keys with this prefix are handed to the scripts of the pages."""
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+YEAR_S = 365 * DAY_S
 
 
 @cache
@@ -25,6 +26,12 @@ def catalogue(language: str) -> Mapping[str, str]:
     """All words of one language by key."""
     content = (Path(__file__).parent / f"{language}.json").read_text(encoding="utf-8")
     return cast("Mapping[str, str]", json.loads(content))
+
+
+_WRITTEN = {
+    "en": str.maketrans({",": "\N{NARROW NO-BREAK SPACE}", "-": "\N{MINUS SIGN}"}),
+    "vi": str.maketrans({",": ".", ".": ",", "-": "\N{MINUS SIGN}"}),
+}
 
 
 class Words:
@@ -52,11 +59,7 @@ class Words:
         text = f"{value:+,.{decimals}f}" if signed else f"{value:,.{decimals}f}"
         if float(text.replace(",", "")) == 0:
             text = text.lstrip("+-")
-        if self.language == "vi":
-            text = text.translate(str.maketrans(",.", ".,"))
-        else:
-            text = text.replace(",", "\N{NARROW NO-BREAK SPACE}")
-        return text.replace("-", "\N{MINUS SIGN}")
+        return text.translate(_WRITTEN[self.language])
 
     def age(self, seconds: float) -> str:
         """How long ago, rounded for people. ``static/js/live.js`` says it the same way while the page is open."""
@@ -66,7 +69,9 @@ class Words:
             return self("js.age.minutes", n=int(seconds // MINUTE_S))
         if seconds < 2 * DAY_S:
             return self("js.age.hours", n=int(seconds // HOUR_S))
-        return self("js.age.days", n=self.number(seconds // DAY_S, 0))
+        if seconds < 2 * YEAR_S:
+            return self("js.age.days", n=int(seconds // DAY_S))
+        return self("js.age.years", n=int(seconds // YEAR_S))
 
     def duration(self, seconds: float) -> str:
         """A length of time, rounded for people."""
@@ -76,7 +81,9 @@ class Words:
 
     def for_scripts(self) -> dict[str, str]:
         """The texts that scripts need, without their prefix."""
-        return {key.removeprefix(CLIENT_PREFIX): text for key, text in self._texts.items() if key.startswith(CLIENT_PREFIX)}
+        return {
+            key.removeprefix(CLIENT_PREFIX): text for key, text in self._texts.items() if key.startswith(CLIENT_PREFIX)
+        }
 
 
 def words() -> Words:

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import orjson
 from redis import Redis, RedisError
@@ -186,7 +186,7 @@ class Hub:
             self._tell(lambda subscription: subscription.put_gap())
         for event in events:
             frames = Frames(event)
-            self._tell(lambda subscription, frames=frames: subscription.put(frames))
+            self._tell(partial(Subscription.put, frames=frames))
         return events[-1].id
 
     def _tell(self, tell: Callable[[Subscription], None]) -> None:

@@ -8,7 +8,8 @@ from app.i18n import Words
 from app.overview.sparkline import Sparkline, draw
 from app.verdict import Quality, State, age_s, freshness, quality_of, rate_text, state_of, trend_of
 from streamgauge.reading import format_time
-from streamgauge.storage.read_overview import ANOMALY_SCORE, SparklineBin, StationNow
+from streamgauge.scoring.anomaly import ANOMALY_SCORE
+from streamgauge.storage.read_overview import SparklineBin, StationNow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

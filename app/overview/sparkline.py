@@ -40,14 +40,19 @@ def draw(bins: Sequence[SparklineBin]) -> Sparkline | None:
         pieces[-1] += _points(item, before, y(item.low_m), y(item.high_m))
         before = item
     lines = ["M" + "L".join(f"{x:g} {level:g}" for x, level in piece) for piece in pieces]
-    areas = [f"{line}L{piece[-1][0]:g} {HEIGHT}L{piece[0][0]:g} {HEIGHT}Z" for line, piece in zip(lines, pieces, strict=True)]
+    areas = [
+        f"{line}L{piece[-1][0]:g} {HEIGHT}L{piece[0][0]:g} {HEIGHT}Z" for line, piece in zip(lines, pieces, strict=True)
+    ]
     last_x, last_y = pieces[-1][-1]
     return Sparkline(line="".join(lines), area="".join(areas), end=f"M{last_x:g} {last_y:g}h0")
 
 
 def _points(item: SparklineBin, before: SparklineBin | None, low_y: float, high_y: float) -> list[tuple[float, float]]:
-    x = round((item.start_s + SPARKLINE_BIN_S / 2) / SPARKLINE_WINDOW_S * WIDTH, 1)
+    def x(share_of_bin: float) -> float:
+        return round((item.start_s + SPARKLINE_BIN_S * share_of_bin) / SPARKLINE_WINDOW_S * WIDTH, 1)
+
     if low_y == high_y:
-        return [(x, low_y)]
+        return [(x(0.5), low_y)]
     is_rising = before is None or item.high_m > before.high_m
-    return [(x, low_y), (x, high_y)] if is_rising else [(x, high_y), (x, low_y)]
+    first, second = (low_y, high_y) if is_rising else (high_y, low_y)
+    return [(x(0.05), first), (x(0.95), second)]

@@ -34,7 +34,7 @@ def wait_left_s(redis: Redis, guesser: Guesser) -> int:
     Raises:
         redis.RedisError: Redis did not answer.
     """
-    return max(0, *(int(redis.ttl(f"{key}:wait")) for key, _ in guesser.keys))  # type: ignore[arg-type]
+    return max(0, *(int(redis.ttl(f"{key}:wait")) for key, _ in guesser.keys))
 
 
 def note_failure(redis: Redis, guesser: Guesser) -> None:
@@ -44,7 +44,7 @@ def note_failure(redis: Redis, guesser: Guesser) -> None:
         redis.RedisError: Redis did not answer.
     """
     for key, free in guesser.keys:
-        failures: int = redis.incr(key)  # type: ignore[assignment]
+        failures: int = redis.incr(key)
         redis.expire(key, FORGET_AFTER_S)
         if failures > free:
             wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(failures - free - 1, 20))

@@ -27,9 +27,10 @@ def is_right(password_hash: str | None, password: str) -> bool:
     if len(password) > MAX_PASSWORD_LENGTH:
         return False
     try:
-        return _hasher.verify(password_hash or _decoy_hash(), password) and password_hash is not None
+        _hasher.verify(password_hash or _decoy_hash(), password)
     except (VerificationError, InvalidHashError):
         return False
+    return password_hash is not None
 
 
 @cache

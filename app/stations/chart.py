@@ -19,7 +19,7 @@ from app.stations.window import Window
 from app.verdict import quality_of
 from streamgauge.quality.flags import Flag
 from streamgauge.reading import QUANTITIES, from_microseconds
-from streamgauge.storage.read_overview import ANOMALY_SCORE
+from streamgauge.scoring.anomaly import ANOMALY_SCORE
 from streamgauge.storage.read_readings import LEVEL_FLAG, Columns, Device, read_columns, read_reasons
 
 OTHERS = tuple(name for name in QUANTITIES if name != "level_m")
@@ -66,7 +66,10 @@ def make_chart(connection: Connection, device: Device, window: Window, t: Words)
 def _severity(columns: Columns) -> NDArray[np.float64]:
     flag, score = columns.values[LEVEL_FLAG], np.nan_to_num(columns.values["score"])
     severity = np.where(score >= ANOMALY_SCORE, score, 0.0)
-    return np.maximum(severity, np.select([flag == Flag.FAIL, flag == Flag.SUSPECT], [4.0, 3.0], 0.0))
+    worst: NDArray[np.float64] = np.maximum(
+        severity, np.select([flag == Flag.FAIL, flag == Flag.SUSPECT], [4.0, 3.0], 0.0)
+    )
+    return worst
 
 
 def level_span(line: NDArray[np.float64], columns: Columns) -> list[float]:
@@ -87,13 +90,16 @@ def level_span(line: NDArray[np.float64], columns: Columns) -> list[float]:
 
 
 def broken_columns(
-    columns: Columns, rows: NDArray[np.int64], names: Sequence[str], replaced: Mapping[str, NDArray[np.float64]] | None = None
+    columns: Columns,
+    rows: NDArray[np.int64],
+    names: Sequence[str],
+    replaced: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> list[Column]:
     """Columns of the chosen rows, time first, with a row of nulls in every gap."""
     gaps = find_gaps(columns.time_us, rows) + 1
     seconds = columns.time_us[rows] / MICROSECONDS
     middles = (seconds[gaps - 1] + seconds[gaps]) / 2 if len(gaps) else np.empty(0)
-    result: list[Column] = [np.insert(seconds, gaps, middles).round(3).tolist()]
+    result: list[Column] = [[*np.insert(seconds, gaps, middles).round(3).tolist()]]
     for name in names:
         values = (replaced or {}).get(name, columns.values[name])[rows]
         result.append(_nullable(np.insert(values, gaps, np.nan)))
@@ -101,13 +107,15 @@ def broken_columns(
 
 
 def _nullable(values: NDArray[np.float64]) -> Column:
-    return [value if value == value else None for value in values.round(4).tolist()]  # noqa: PLR0124 - NaN differs from itself
+    return [value if value == value else None for value in values.round(4).tolist()]
 
 
 def _mark(columns: Columns, row: int, reasons: Mapping[datetime, Mapping[str, Any]], t: Words) -> dict[str, Any]:
     flag = columns.values[LEVEL_FLAG][row]
     score = columns.values["score"][row]
-    quality = quality_of(int(flag) if flag == flag else None, reasons.get(from_microseconds(int(columns.time_us[row]))), t)
+    quality = quality_of(
+        int(flag) if flag == flag else None, reasons.get(from_microseconds(int(columns.time_us[row]))), t
+    )
     return {
         "time": round(float(columns.time_us[row]) / MICROSECONDS, 3),
         "level": round(float(columns.values["level_m"][row]), 4),

@@ -62,4 +62,5 @@ def find_gaps(time_us: Times, rows_drawn: Rows) -> Rows:
 
 def _bins(time_us: Times, bins: int) -> Rows:
     span = max(1, int(time_us[-1] - time_us[0]))
-    return np.minimum(bins - 1, (time_us - time_us[0]) * bins // span)
+    numbers: Rows = np.minimum(bins - 1, (time_us - time_us[0]) * bins // span)
+    return numbers

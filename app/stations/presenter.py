@@ -10,7 +10,8 @@ from app.i18n import Words
 from app.verdict import Quality, State, age_s, freshness, quality_of, rate_text, state_of, trend_of
 from streamgauge.quality.flags import Flag
 from streamgauge.reading import QUANTITIES, format_time
-from streamgauge.storage.read_overview import ANOMALY_SCORE, StationNow
+from streamgauge.scoring.anomaly import ANOMALY_SCORE
+from streamgauge.storage.read_overview import StationNow
 
 UTC_NAME = "UTC"
 DECIMALS = {"level_m": 3, "pressure_kpa": 2, "temperature_c": 1, "flow_m3_s": 3, "rainfall_mm": 1}
@@ -106,7 +107,7 @@ def make_table(rows: Sequence[Mapping[str, Any]], zone_name: str, now: datetime,
     """The table of these readings, with the columns that hold anything."""
     zone = zone_of(zone_name)
     present = [name for name in QUANTITIES if any(row[name] is not None for row in rows)]
-    quantities = tuple(["level_m", *(name for name in present if name != "level_m")])
+    quantities = ("level_m", *(name for name in present if name != "level_m"))
     return Table(
         zone=zone_text(rows[0]["time"] if rows else now, zone),
         quantities=quantities,

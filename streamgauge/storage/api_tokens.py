@@ -39,7 +39,8 @@ def add_token(connection: Connection, name: str, token_sha256: bytes, scopes: Se
 def use_token(connection: Connection, token_sha256: bytes) -> ApiToken | None:
     """The token of this hash unless it is unknown, revoked or expired; notes that it was used."""
     query = text(
-        "SELECT id, name, scopes, last_used_at IS NULL OR last_used_at < now() - make_interval(secs => :step) AS stale FROM api_tokens "
+        "SELECT id, name, scopes, last_used_at IS NULL OR last_used_at < now() - make_interval(secs => :step) AS stale "
+        "FROM api_tokens "
         "WHERE token_sha256 = :sha256 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
     )
     row = connection.execute(query, {"sha256": token_sha256, "step": LAST_USED_STEP_S}).one_or_none()

@@ -15,11 +15,6 @@ TREND_WINDOW_S = 1_800
 """The rate of change is a straight line through so much of the record before the newest reading …"""
 SPARSE_TREND_WINDOW_S = 10_800
 """… or through so much, for a station that reports less than three times in ``TREND_WINDOW_S``."""
-ANOMALY_SCORE = 0.9375
-"""From this score a reading counts as anomalous: ``streamgauge.scoring.model.ANOMALY_SCORE``, which a test holds equal.
-
-It stands here too because the pages must not import a model.
-"""
 SPARKLINE_WINDOW_S = 86_400
 SPARKLINE_BIN_S = 900
 

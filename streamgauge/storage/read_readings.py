@@ -56,7 +56,10 @@ class Extent:
     newest: datetime
 
 
-_DEVICE = "SELECT id, name, display_name, silence_limit_s, registered_at, gross_min_m, gross_max_m, time_zone, datum, latitude, longitude FROM devices"
+_DEVICE = (
+    "SELECT id, name, display_name, silence_limit_s, registered_at, gross_min_m, gross_max_m, time_zone, datum, "
+    "latitude, longitude FROM devices"
+)
 _ROW_FIELDS = ", ".join((*FLOAT_FIELDS, "seq", "extra", "flags", "reasons", *SCORED, "received_at", "stored_at"))
 
 
@@ -84,7 +87,8 @@ def read_extent(connection: Connection, device_id: int) -> Extent | None:
 def count_readings(connection: Connection, device_id: int, start: datetime, end: datetime, at_most: int) -> int:
     """How many readings lie in [start, end], counting no further than ``at_most``."""
     query = text(
-        "SELECT count(*) FROM (SELECT 1 FROM readings WHERE device_id = :id AND time >= :start AND time <= :end LIMIT :at_most) some"
+        "SELECT count(*) FROM "
+        "(SELECT 1 FROM readings WHERE device_id = :id AND time >= :start AND time <= :end LIMIT :at_most) some"
     )
     return int(
         connection.execute(query, {"id": device_id, "start": start, "end": end, "at_most": at_most}).scalar_one()
@@ -151,7 +155,8 @@ def read_reasons(connection: Connection, device_id: int, times: Sequence[datetim
     rows = connection.execute(
         text(
             "SELECT time, reasons->'level_m' AS reason FROM readings "
-            "WHERE device_id = :id AND time = ANY(cast(:times AS timestamptz[])) AND time >= :first AND time <= :last AND reasons ? 'level_m'"
+            "WHERE device_id = :id AND time = ANY(cast(:times AS timestamptz[])) AND time >= :first AND time <= :last "
+            "AND reasons ? 'level_m'"
         ),
         {"id": device_id, "times": list(times), "first": min(times), "last": max(times)},
     )
@@ -163,7 +168,8 @@ def read_newest_rows(
 ) -> list[Mapping[str, Any]]:
     """The newest ``limit`` readings of [start, end], newest first, with flags and reasons."""
     query = text(
-        f"SELECT time, {_ROW_FIELDS} FROM readings WHERE device_id = :id AND time >= :start AND time <= :end ORDER BY time DESC LIMIT :limit"
+        f"SELECT time, {_ROW_FIELDS} FROM readings "
+        "WHERE device_id = :id AND time >= :start AND time <= :end ORDER BY time DESC LIMIT :limit"
     )
     values = {"id": device_id, "start": start, "end": end, "limit": limit}
     return [dict(row) for row in connection.execute(query, values).mappings()]
@@ -174,7 +180,8 @@ def read_page(
 ) -> list[Mapping[str, Any]]:
     """The first ``limit`` readings of [start, end), oldest first: one page of the API, whose next begins after the last row."""
     query = text(
-        f"SELECT time, {_ROW_FIELDS} FROM readings WHERE device_id = :id AND time >= :start AND time < :end ORDER BY time LIMIT :limit"
+        f"SELECT time, {_ROW_FIELDS} FROM readings "
+        "WHERE device_id = :id AND time >= :start AND time < :end ORDER BY time LIMIT :limit"
     )
     values = {"id": device_id, "start": start, "end": end, "limit": limit}
     return [dict(row) for row in connection.execute(query, values).mappings()]
@@ -183,7 +190,9 @@ def read_page(
 def read_bins(
     connection: Connection, device_id: int, start: datetime, end: datetime, bin_s: int, limit: int
 ) -> list[Mapping[str, Any]]:
-    """Bins of ``bin_s`` seconds, aligned to 2000-01-01 UTC, oldest first: readings, worst level flag, and per quantity its lowest, mean and highest.
+    """Bins of ``bin_s`` seconds, aligned to 2000-01-01 UTC, oldest first.
+
+    Each has its number of readings, the highest score, and per quantity the lowest, the mean and the highest value.
 
     Values whose flag is 4 (fail) count as absent. The first and last bin may hold less than their whole width.
     """
@@ -204,11 +213,13 @@ CSV_FIELDS = ("time", *FLOAT_FIELDS, "seq", *(f"{name}_flag" for name in QUANTIT
 
 
 def stream_csv(connection: Connection, device_id: int, start: datetime, end: datetime) -> Iterator[bytes]:
-    """All readings of [start, end) as CSV with a header line, oldest first, in chunks of bounded size (never the whole range in memory)."""
+    """All readings of [start, end) as CSV with a header line, oldest first, in bounded chunks."""
     yield (",".join(CSV_FIELDS) + "\r\n").encode()
     flags = ", ".join(f"flags->>'{name}'" for name in QUANTITIES)
-    columns = f"to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), {', '.join(FLOAT_FIELDS)}, seq, {flags}, {', '.join(SCORED)}"
-    query = f"SELECT {columns} FROM readings WHERE device_id = %s AND time >= %s AND time < %s ORDER BY time LIMIT {CSV_CHUNK_ROWS}"
+    time = "to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+    columns = f"{time}, {', '.join(FLOAT_FIELDS)}, seq, {flags}, {', '.join(SCORED)}"
+    where = "device_id = %s AND time >= %s AND time < %s"
+    query = f"SELECT {columns} FROM readings WHERE {where} ORDER BY time LIMIT {CSV_CHUNK_ROWS}"
     while True:
         buffer = io.BytesIO()
         cursor = connection.connection.cursor()

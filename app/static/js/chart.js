@@ -113,7 +113,7 @@ window.streamgauge.Chart = (() => {
         ticks: { stroke: token("line"), width: 1, size: 6 },
       };
       return [
-        { ...base, space: 76, values: (_, splits, __, ___, step) => splits.map((time) => this.timeText(time, step)) },
+        { ...base, size: 36, space: 76, values: (_, splits, __, ___, step) => splits.map((time) => this.timeText(time, step)) },
         { ...base, size: AXIS_WIDTH, space: 42, values: (_, splits, __, ___, step) => splits.map((v) => number(v, Math.max(decimals, this.decimals(step)))) },
       ];
     }
@@ -184,7 +184,7 @@ window.streamgauge.Chart = (() => {
 
     drawMarks(plot) {
       const { ctx, bbox } = plot;
-      const scale = devicePixelRatio;
+      const scale = devicePixelRatio * (hasPhoneWidth() ? 0.75 : 1);
       ctx.save();
       ctx.beginPath();
       ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
@@ -280,10 +280,11 @@ window.streamgauge.Chart = (() => {
     tell(seconds, level, mark, low = null, high = null) {
       if (level == null) return;
       const format = { timeZone: this.content.zone, hourCycle: "h23", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
+      if (new Date(seconds * 1e3).getUTCFullYear() !== new Date(now()).getUTCFullYear()) format.year = "numeric";
       const parts = [new Intl.DateTimeFormat(locale, format).format(seconds * 1e3), `${number(level, 3)} m`];
       if (mark?.text) parts.push(mark.text);
       if (mark?.score != null) parts.push(`${say("score")} ${number(mark.score, 2)}`);
-      if (low !== null && high !== null) parts.push(`${say("expected")} ${number(low, 2)}–${number(high, 2)}`);
+      if (low !== null && high !== null) parts.push(`${say("expected")} ${number(low, 3)}–${number(high, 3)}`);
       this.readout.textContent = parts.join("  ·  ");
     }
 

@@ -3,7 +3,8 @@
 
 window.streamgauge = (() => {
   const words = JSON.parse(document.getElementById("words").textContent);
-  const locale = document.documentElement.lang;
+  // Days before months, as both languages write them here.
+  const locale = { en: "en-GB", vi: "vi-VN" }[document.documentElement.lang];
   const clockOffsetMs = Number(document.body.dataset.now) * 1000 - Date.now();
   const HEARTBEAT_LIMIT_MS = 25_000;
   const LONGEST_RETRY_MS = 30_000;
@@ -22,7 +23,8 @@ window.streamgauge = (() => {
     if (seconds < 60) return say("age.now");
     if (seconds < 3_600) return say("age.minutes", { n: Math.floor(seconds / 60) });
     if (seconds < 2 * 86_400) return say("age.hours", { n: Math.floor(seconds / 3_600) });
-    return say("age.days", { n: number(Math.floor(seconds / 86_400), 0) });
+    if (seconds < 2 * 365 * 86_400) return say("age.days", { n: Math.floor(seconds / 86_400) });
+    return say("age.years", { n: Math.floor(seconds / (365 * 86_400)) });
   }
 
   // Lets ages tick and old numbers fade; tells which stations have just fallen silent.

@@ -1,0 +1,66 @@
+"""Fewer points, the same peaks."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.stations.downsample import choose_extremes, choose_marks, find_gaps
+
+MINUTE_US = 60_000_000
+
+
+def test_few_points_are_all_kept() -> None:
+    times = np.arange(100) * MINUTE_US
+    value = np.where(np.arange(100) % 7 == 0, np.nan, 1.0)
+    assert choose_extremes(times, value).tolist() == np.flatnonzero(np.isfinite(value)).tolist()
+
+
+@given(
+    values=st.lists(st.floats(-5, 50) | st.just(float("nan")), min_size=1, max_size=400),
+    bins=st.integers(1, 40),
+    jitter=st.integers(0, 50),
+)
+def test_no_peak_of_any_bin_is_lost(values: list[float], bins: int, jitter: int) -> None:
+    value = np.array(values)
+    times = np.cumsum(1 + (np.arange(len(values)) * 7919 + jitter) % 50).astype(np.int64) * MINUTE_US
+    rows = choose_extremes(times, value, bins)
+    finite = np.flatnonzero(np.isfinite(value))
+    assert len(rows) <= max(2 * bins + 2, 0)
+    assert np.all(np.diff(rows) > 0)
+    assert np.isfinite(value[rows]).all()
+    if not len(finite):
+        return
+    assert {finite[0], finite[-1]} <= set(rows.tolist())
+    assert value[rows].min() == value[finite].min()
+    assert value[rows].max() == value[finite].max()
+    span = max(1, int(times[finite[-1]] - times[finite[0]]))
+    bin_of = np.minimum(bins - 1, (times - times[finite[0]]) * bins // span)
+    for number in np.unique(bin_of[finite]):
+        here, chosen = finite[bin_of[finite] == number], rows[bin_of[rows] == number]
+        assert value[chosen].max() == value[here].max()
+        assert value[chosen].min() == value[here].min()
+
+
+def test_the_most_severe_mark_of_each_bin_stays() -> None:
+    times = np.arange(10_000) * MINUTE_US
+    severity = np.zeros(10_000)
+    severity[::3] = 0.95
+    severity[5_001] = 4.0
+    rows = choose_marks(times, severity, bins=100)
+    assert len(rows) <= 100
+    assert 5_001 in rows
+
+
+def test_gaps_are_steps_of_more_than_three_usual_ones() -> None:
+    times = np.array([0, 5, 10, 15, 31, 36, 41, 55, 60]) * MINUTE_US
+    assert find_gaps(times, np.arange(9)).tolist() == [3]
+
+
+def test_ten_years_take_a_moment_and_few_points() -> None:
+    count = 350_000
+    times = np.arange(count) * 15 * MINUTE_US
+    value = np.sin(np.arange(count) / 500)
+    value[200_001] = 9.0
+    rows = choose_extremes(times, value)
+    assert len(rows) <= 1_702
+    assert 200_001 in rows

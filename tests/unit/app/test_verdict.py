@@ -1,0 +1,75 @@
+"""A station's state, and its quality in words."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.i18n import Words
+from app.verdict import State, freshness, quality_of, rate_text, reason_text, state_of, trend_of
+from streamgauge.quality.reasons import CHECKS, describe
+from streamgauge.storage.read_overview import StationNow
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+CALM = StationNow(
+    device_id=1,
+    name="a",
+    display_name=None,
+    silence_limit_s=3600,
+    time_zone="UTC",
+    datum=None,
+    time=NOW - timedelta(minutes=5),
+    level_m=1.0,
+    level_flag=1,
+    level_reason=None,
+    score=0.1,
+    rate_m_per_h=0.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({}, State.ORDINARY),
+        ({"score": 0.99}, State.ANOMALOUS),
+        ({"level_flag": 3, "score": 0.99}, State.SUSPECT),
+        ({"level_flag": 4}, State.SUSPECT),
+        ({"rate_m_per_h": 0.5, "level_flag": 3}, State.RISING),
+        ({"rate_m_per_h": -0.5}, State.ORDINARY),
+        ({"time": NOW - timedelta(hours=2), "rate_m_per_h": 0.5}, State.SILENT),
+        ({"time": None, "level_m": None}, State.SILENT),
+    ],
+)
+def test_states(changes: dict[str, object], state: State) -> None:
+    assert state_of(replace(CALM, **changes), NOW) is state  # type: ignore[arg-type]
+
+
+def test_old_data_fades() -> None:
+    ages = [timedelta(minutes=m) for m in (0, 29, 31, 61)]
+    assert [freshness(replace(CALM, time=NOW - age), NOW) for age in ages] == ["fresh", "fresh", "fading", "old"]
+
+
+def test_quality_says_why() -> None:
+    reason = {"check": "spike", "measured_m": 0.42, "limit_m": 0.1}
+    assert quality_of(3, reason, Words("en")).sentence == "Suspect: jumped 0.42 m (limit 0.10 m)"
+    assert quality_of(3, reason, Words("vi")).sentence == "Nghi ngờ: nhảy vọt 0,42 m (giới hạn 0,10 m)"
+    assert quality_of(None, None, Words("en")).key == "missing"
+
+
+@pytest.mark.parametrize("language", ["en", "vi"])
+def test_every_check_has_words(language: str) -> None:
+    for index, check in enumerate(CHECKS[1:], 1):
+        text = reason_text(describe(index, 7200.0, 3600.0), Words(language))
+        assert text
+        assert check.replace("_", " ") != text
+        assert reason_text({"check": check}, Words(language))
+
+
+def test_a_check_without_words_is_still_named() -> None:
+    assert reason_text({"check": "neighbour_check", "measured_m": 1}, Words("en")) == "neighbour check"
+
+
+def test_rates_are_rounded_for_people() -> None:
+    t = Words("en")
+    assert [rate_text(rate, t) for rate in (0.123, -0.0314, None)] == ["+12 cm/h", "\N{MINUS SIGN}3.1 cm/h", "–"]
+    assert [trend_of(rate) for rate in (0.2, -0.2, 0.001, None)] == ["rising", "falling", "steady", "unknown"]
