@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embedded.ports import any_free
-from embedded.stack import Stack, temporary_stack
 from sqlalchemy import Engine, text
 
+from embedded.ports import any_free
+from embedded.stack import Stack, temporary_stack
 from streamgauge.storage.engine import make_engine
 
 PROJECT = Path(__file__).parents[2]
