@@ -106,7 +106,10 @@ def _time(text: str) -> datetime:
         raise ValueError("must be an RFC 3339 time, for example 2000-01-01T00:00:00Z") from None
     if value.tzinfo is None:
         raise ValueError("must have an offset, for example 2000-01-01T00:00:00Z")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie in the years 1 to 9999") from None
 
 
 def _path(text: str) -> Path:

@@ -264,7 +264,7 @@ def make_subscriber(settings: SubscriberSettings) -> Subscriber:
             topics=_shared(settings.share_group),
         )
     )
-    # No socket timeout on reading: the notice connection waits inside Redis for as long as it takes.
+    # The notice connection waits inside Redis for as long as it takes: it is read only when the selector says so.
     redis = Redis.from_url(settings.redis_url, socket_connect_timeout=SOCKET_TIMEOUT_S, socket_keepalive=True)
     return Subscriber(settings, link, redis, make_producer(settings.redis_url))
 
