@@ -83,7 +83,10 @@ def _queue(name: str) -> Queue:
 def make_producer(redis_url: str) -> Celery:
     """A Celery application that only enqueues; it knows no task's code."""
     producer = Celery("streamgauge", set_as_current=False)
-    producer.conf.update(celery_config(redis_url))
+    config = celery_config(redis_url)
+    # Callers have a loop or a request of their own to get on with: one attempt, and they decide when to try again.
+    once = {"max_retries": 0, "interval_start": 0}
+    producer.conf.update(config | {"broker_transport_options": config["broker_transport_options"] | once})
     return producer
 
 

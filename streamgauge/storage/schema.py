@@ -7,6 +7,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -41,7 +42,7 @@ def _made(name: str) -> Column[object]:
 devices = Table(
     "devices",
     metadata,
-    Column("id", BigInteger, primary_key=True),
+    Column("id", BigInteger, Identity(), primary_key=True),
     Column("name", Text, nullable=False, unique=True, comment="the wire's device"),
     Column("display_name", Text),
     Column("river", Text),
@@ -61,7 +62,7 @@ devices = Table(
 gateways = Table(
     "gateways",
     metadata,
-    Column("id", BigInteger, primary_key=True),
+    Column("id", BigInteger, Identity(), primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     _made("registered_at"),
     _time("last_batch_at"),
@@ -70,7 +71,7 @@ gateways = Table(
 models = Table(
     "models",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Integer, Identity(), primary_key=True),
     Column("sha256", Text, nullable=False, unique=True, comment="of the artefact's bytes"),
     Column("card", JSONB, nullable=False),
     _made("created_at"),
@@ -116,7 +117,7 @@ readings_hourly = Table(
 rescore_runs = Table(
     "rescore_runs",
     metadata,
-    Column("id", BigInteger, primary_key=True),
+    Column("id", BigInteger, Identity(), primary_key=True),
     Column("state", Text, nullable=False),
     Column("parameters", JSONB, nullable=False),
     _made("created_at"),
@@ -126,7 +127,7 @@ rescore_runs = Table(
 alert_rules = Table(
     "alert_rules",
     metadata,
-    Column("id", BigInteger, primary_key=True),
+    Column("id", BigInteger, Identity(), primary_key=True),
     Column("name", Text, nullable=False),
     Column("rule", JSONB, nullable=False),
     Column("enabled", Boolean, nullable=False, server_default="true"),
@@ -136,7 +137,7 @@ alert_rules = Table(
 alerts = Table(
     "alerts",
     metadata,
-    Column("id", BigInteger, primary_key=True),
+    Column("id", BigInteger, Identity(), primary_key=True),
     Column("rule_id", BigInteger, ForeignKey("alert_rules.id"), nullable=False),
     Column("device_id", BigInteger, ForeignKey("devices.id")),
     Column("state", Text, nullable=False),
@@ -149,7 +150,7 @@ alerts = Table(
 notification_channels = Table(
     "notification_channels",
     metadata,
-    Column("id", BigInteger, primary_key=True),
+    Column("id", BigInteger, Identity(), primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     Column("kind", Text, nullable=False),
     Column("configuration", JSONB, nullable=False),
@@ -159,7 +160,7 @@ notification_channels = Table(
 dead_letters = Table(
     "dead_letters",
     metadata,
-    Column("id", BigInteger, primary_key=True),
+    Column("id", BigInteger, Identity(), primary_key=True),
     Column("topic", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("reason", Text, nullable=False),
@@ -185,7 +186,7 @@ dead_letters = Table(
 users = Table(
     "users",
     metadata,
-    Column("id", BigInteger, primary_key=True),
+    Column("id", BigInteger, Identity(), primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     Column("password_hash", Text, nullable=False),
     Column("role", Text, nullable=False),
@@ -196,7 +197,7 @@ users = Table(
 api_tokens = Table(
     "api_tokens",
     metadata,
-    Column("id", BigInteger, primary_key=True),
+    Column("id", BigInteger, Identity(), primary_key=True),
     Column("name", Text, nullable=False),
     Column("token_sha256", LargeBinary, nullable=False, unique=True),
     Column("scopes", ARRAY(Text), nullable=False),
@@ -209,7 +210,7 @@ api_tokens = Table(
 audit_log = Table(
     "audit_log",
     metadata,
-    Column("id", BigInteger, primary_key=True),
+    Column("id", BigInteger, Identity(), primary_key=True),
     _made("at"),
     Column("actor", Text, nullable=False),
     Column("action", Text, nullable=False),

@@ -1,4 +1,4 @@
-"""The promise's bookkeeping under every sequence of events: nothing is acknowledged before it is committed, nothing stays for ever."""
+"""The promise's bookkeeping under every sequence of events: nothing acknowledged before its commit, nothing held for ever."""
 
 from collections import Counter
 

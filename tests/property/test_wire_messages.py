@@ -1,5 +1,6 @@
 """The wire format: what is encoded decodes to the same, and no bytes on any topic can do more than become a dead letter."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 
 import orjson
@@ -140,10 +141,8 @@ def _items_in(payload: bytes, source: str) -> int:
 @settings(max_examples=200)
 @given(payload=st.binary(max_size=200) | json_values.map(orjson.dumps))
 def test_an_answer_is_read_or_refused(payload: bytes) -> None:
-    try:
-        decode_stored(payload)
-    except InvalidMessage as error:
-        assert error.reason in {DeadReason.NOT_JSON, DeadReason.NOT_A_BATCH}
+    with suppress(InvalidMessage):
+        assert isinstance(decode_stored(payload), StoredAnswer)
 
 
 @given(moment=times, offset=st.integers(-23 * 60 - 59, 23 * 60 + 59))
@@ -210,7 +209,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("item", "reason", "words"), REFUSED)
 def test_a_refusal_names_the_field_and_what_is_wrong(item: object, reason: DeadReason, words: str) -> None:
-    with pytest.raises(InvalidReading, match=".") as refused:
+    with pytest.raises(InvalidReading) as refused:
         parse_reading(item, LIMITS.earliest, LATEST)
     assert refused.value.reason == reason
     assert words in refused.value.detail

@@ -28,7 +28,7 @@ class Speaker:
         self.sink = io.StringIO()
         handler = logging.StreamHandler(self.sink)
         handler.setFormatter(logs.JsonFormatter("svc"))
-        self.logger = logging.Logger("some.part")
+        self.logger = logging.Logger("some.part")  # noqa: LOG001 - apart from the process's own
         self.logger.addHandler(handler)
 
     def line(self) -> dict[str, Any]:
@@ -121,10 +121,13 @@ def deep() -> list[Any]:
 
 
 ODD = [
-    b"\xff\x00", bytearray(b"x"), memoryview(b"x"), {1, 2}, frozenset(), dt.datetime(2026, 1, 1), dt.date(2026, 1, 1),
+    b"\xff\x00", bytearray(b"x"), memoryview(b"x"), {1, 2}, frozenset(), dt.datetime(2026, 1, 1),  # noqa: DTZ001 - odd on purpose
+    dt.date(2026, 1, 1),
     dt.timedelta(1), ValueError("x"), ValueError, {"error": KeyError("k")}, [OSError(2, "no such file")], 10**40, float("nan"),
-    float("-inf"), "\ud800", "a\nb\r\u2028\x00", object(), {1: 2, (1, 2): 3, None: 4, b"k": 5}, {"\ud800": 1}, decimal.Decimal("NaN"),
-    Colour.BLUE, uuid.UUID(int=1), Path("/x"), range(3), (x for x in ()), len, Unspeakable(), complex(1, 2), in_a_circle(), deep(),
+    float("-inf"), "\ud800", "a\nb\r\u2028\x00", object(), {1: 2, (1, 2): 3, None: 4, b"k": 5},
+    {"\ud800": 1}, decimal.Decimal("NaN"),
+    Colour.BLUE, uuid.UUID(int=1), Path("/x"), range(3), (x for x in ()), len, Unspeakable(), complex(1, 2),
+    in_a_circle(), deep(),
 ]  # fmt: skip
 
 

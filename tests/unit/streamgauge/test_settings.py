@@ -72,15 +72,15 @@ def test_every_bad_key_is_named_at_once_with_what_it_must_be() -> None:
     "value", [SECRET, f"http://{SECRET}@h", f"redis://:{SECRET}@[h", f"mqtt://a:{SECRET}@h:port", f"://{SECRET}"]
 )
 def test_a_bad_secret_is_never_repeated(key: str, value: str) -> None:
-    environ = {**URLS, key: value}
-    for part in PARTS:
-        try:
-            load(part, environ)
-        except SettingsError as error:
-            assert SECRET not in str(error)
-            assert error.__cause__ is None
-            context = error.__context__
-            assert context is None or SECRET not in repr(context)
+    takers = [part for part in PARTS if key in {PREFIX + spec.metadata["key"] for spec in fields(part)}]
+    assert takers
+    for part in takers:
+        if key == "STREAMGAUGE_SECRET_KEY" and len(value) >= 32:
+            continue
+        with pytest.raises(SettingsError) as refused:
+            load(part, {**URLS, key: value})
+        assert SECRET not in str(refused.value)
+        assert refused.value.__cause__ is None
 
 
 def test_a_value_may_stand_in_a_file(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""Migrations on a real Postgres: up, down, up again, two at once, and equal to what the code believes."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy.engine import make_url
+
+from embedded.stack import Stack
+from streamgauge.storage.engine import make_engine
+from streamgauge.storage.schema import metadata
+from tests.support.migrate import migrate, start_alembic
+
+CONTRACT_TABLES = {
+    "devices", "gateways", "readings", "readings_hourly", "models", "rescore_runs", "alert_rules", "alerts",
+    "notification_channels", "dead_letters", "users", "api_tokens", "audit_log",
+}  # fmt: skip
+
+
+@pytest.fixture
+def fresh(servers: Stack) -> Iterator[str]:
+    """The URL of a database of its own, empty."""
+    url = servers.addresses.database_url
+    admin = create_engine(make_url(url).set(drivername="postgresql+psycopg2"), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text("DROP DATABASE IF EXISTS migration_test WITH (FORCE)"))
+        connection.execute(text("CREATE DATABASE migration_test"))
+    yield urlunsplit(urlsplit(url)._replace(path="/migration_test"))
+    with admin.connect() as connection:
+        connection.execute(text("DROP DATABASE migration_test WITH (FORCE)"))
+    admin.dispose()
+
+
+def tables(url: str) -> set[str]:
+    engine = make_engine(url)
+    names = set(inspect(engine).get_table_names())
+    engine.dispose()
+    return names - {"alembic_version"}
+
+
+def test_up_down_and_up_again(fresh: str) -> None:
+    migrate(fresh)
+    assert tables(fresh) == CONTRACT_TABLES == set(metadata.tables)
+    migrate(fresh, "downgrade", "base")
+    assert tables(fresh) == set()
+    migrate(fresh)
+    assert tables(fresh) == CONTRACT_TABLES
+    assert "0001" in migrate(fresh, "current")
+
+
+def test_the_tables_are_what_the_code_believes(engine: Engine) -> None:
+    with engine.connect() as connection:
+        options = {
+            "compare_type": True,
+            "compare_server_default": True,
+            "include_object": lambda _o, name, kind, reflected, _c: (
+                not (kind == "table" and reflected and name.startswith(("alembic_version", "readings_1", "readings_2")))
+            ),
+        }
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, metadata) == []
+
+
+def test_constraints_have_the_names_and_columns_the_comments_that_the_code_says(engine: Engine) -> None:
+    found = inspect(engine)
+    for name, table in metadata.tables.items():
+        assert found.get_pk_constraint(name)["name"] == f"pk_{name}"
+        comments = {column["name"]: column["comment"] for column in found.get_columns(name)}
+        assert comments == {column.name: column.comment for column in table.columns}
+        for key in found.get_foreign_keys(name):
+            assert key["name"] == f"fk_{name}_{key['constrained_columns'][0]}"
+
+
+def test_readings_are_partitioned_by_month_on_time(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT pg_get_partkeydef('readings'::regclass)")).scalar() == 'RANGE ("time")'
+
+
+def test_two_migrators_at_once_both_succeed(fresh: str) -> None:
+    both = [start_alembic(fresh, "upgrade", "head") for _ in range(2)]
+    outputs = [process.communicate(timeout=60)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert tables(fresh) == CONTRACT_TABLES
+
+
+def test_a_migration_speaks_json_and_says_what_setting_is_missing() -> None:
+    process = start_alembic("", "upgrade", "head")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "STREAMGAUGE_DATABASE_URL is required" in output
