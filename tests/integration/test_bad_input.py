@@ -76,6 +76,7 @@ def batch(readings: Any, name: Any = "b-1") -> tuple[str, bytes]:
 
 
 MOMENT = NOW.isoformat()
+SMALL = {"device": "known", "time": "2026-01-01T00:00:00Z", "level_m": 1}
 DIGITS = "9" * 1_000_000
 
 
@@ -117,10 +118,8 @@ CASES = {
     "a device that is no name": Case((readings_topic("a b"), json.dumps(SOUND).encode()), "bad_device"),
     "an empty array": Case(raw("[]"), "empty_batch", 0),
     "an empty batch": Case(batch([], "empty"), "empty_batch", 0),
-    "a batch of 100,000": Case(
-        batch([{"device": "known", "time": "2026-01-01T00:00:00Z", "level_m": 1}] * 100_000, "long"), "message_too_large"
-    ),
-    "a batch of 30,000": Case(batch([{"device": "known", "time": "2026-01-01T00:00:00Z", "level_m": 1}] * 30_000, "many"), "batch_too_long", 30_000),
+    "a batch of 100,000": Case(batch([SMALL] * 100_000, "long"), "message_too_large"),
+    "a batch of 30,000": Case(batch([SMALL] * 30_000, "many"), "batch_too_long", 30_000),
     "a 10 MB payload": Case(device(b'"' + b"w" * 10_000_000 + b'"'), "message_too_large"),
     "a reading on a batch's topic": Case((batch_topic(GATEWAY), json.dumps(SOUND).encode()), "not_a_batch"),
     "a batch on a device's topic": Case(device(batch([SOUND])[1]), "bad_time"),
@@ -171,7 +170,7 @@ def test_a_duplicate_with_other_values_is_kept_and_the_first_stays(running: tupl
 
 
 def test_a_batch_with_good_and_bad_readings_is_answered_with_both_counts(running: tuple[System, Publisher]) -> None:
-    system, publisher = running
+    _system, publisher = running
     good = [
         {"device": "known", "time": (NOW - timedelta(days=9, minutes=n)).isoformat(), "level_m": 1.0} for n in range(3)
     ]
