@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from streamgauge.errors import SettingsError
 
 PREFIX = "STREAMGAUGE_"
-FOREIGN_KEYS = frozenset({"HOME", "HTTP_URL", "FLOWER_URL", "API_TOKEN", "NO_SKIPS"})
-"""Keys with the prefix that are no part's setting: the supervisor, the simulator's command line and the tests read them."""
+FOREIGN_KEYS = frozenset({"HOME", "HTTP_URL", "FLOWER_URL", "API_TOKEN", "NO_SKIPS", "DEV_PASSWORD"})
+"""Keys with the prefix that are no part's setting: the supervisor, the simulator, tests and compose read them."""
 FOREIGN_PREFIXES = ("EMBEDDED_", "TEST_", "BENCH_")
 
 Part = TypeVar("Part")
