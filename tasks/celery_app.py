@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+import orjson
 from celery import Celery
 from celery.schedules import crontab
 from celery.signals import setup_logging, worker_process_init
@@ -66,11 +67,11 @@ def create_celery(settings: WorkerSettings) -> Celery:
         # The model takes a second to load; the first reading need not wait for it.
         holder.get()
 
-    @app.task(name=INGEST_TASK, bind=True, ignore_result=True)
-    def ingest(self: Any, recipient: str, body: dict[str, Any]) -> None:
-        run_ingest(holder.get(), self.request.id, recipient, body)
+    @app.task(name=INGEST_TASK, bind=True, ignore_result=True, shared=False)
+    def ingest(self: Any, recipient: str, body: str) -> None:
+        run_ingest(holder.get(), self.request.id, recipient, orjson.loads(body))
 
-    @app.task(name=MAKE_PARTITIONS_TASK, ignore_result=True)
+    @app.task(name=MAKE_PARTITIONS_TASK, ignore_result=True, shared=False)
     def make_partitions() -> None:
         make_coming_partitions(holder.get().engine)
 

@@ -52,7 +52,7 @@ CREATE TABLE models (
 COMMENT ON COLUMN models.sha256 IS 'of the artefact''s bytes';
 
 CREATE TABLE readings (
-    device_id bigint NOT NULL CONSTRAINT fk_readings_device_id REFERENCES devices (id),
+    device_id bigint NOT NULL,
     time timestamptz NOT NULL,
     level_m double precision,
     pressure_kpa double precision,
@@ -70,7 +70,7 @@ CREATE TABLE readings (
     low_m double precision,
     high_m double precision,
     score double precision,
-    model_id integer CONSTRAINT fk_readings_model_id REFERENCES models (id),
+    model_id integer,
     received_at timestamptz NOT NULL,
     stored_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT pk_readings PRIMARY KEY (device_id, time)

@@ -80,7 +80,8 @@ models = Table(
 readings = Table(
     "readings",
     metadata,
-    Column("device_id", BigInteger, ForeignKey("devices.id"), primary_key=True),
+    # No foreign keys here: each costs a look-up and a row lock per reading. Devices and models are never deleted.
+    Column("device_id", BigInteger, primary_key=True),
     Column("time", DateTime(timezone=True), primary_key=True),
     *(Column(name, Double) for name in FLOAT_FIELDS),
     Column("seq", BigInteger),
@@ -96,7 +97,7 @@ readings = Table(
     Column("low_m", Double, comment="5 % bound of what the model expected"),
     Column("high_m", Double, comment="95 % bound"),
     Column("score", Double, comment="0 ordinary … 1 certainly anomalous; null: nothing could be expected yet"),
-    Column("model_id", Integer, ForeignKey("models.id")),
+    Column("model_id", Integer),
     _time("received_at", nullable=False),
     _made("stored_at"),
     postgresql_partition_by="RANGE (time)",

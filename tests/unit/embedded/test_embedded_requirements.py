@@ -12,6 +12,7 @@ STARTED = [
     "embedded.amqtt_broker",
     "embedded.up",
     "flower.command",
+    "app.__main__",
     "gunicorn.app.wsgiapp",
     "gunicorn.workers.gthread",
     "kombu.transport.redis",
