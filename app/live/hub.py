@@ -136,13 +136,13 @@ class Hub:
             LIVE_CLIENTS.set(len(self._subscriptions))
 
     def missed_since(self, redis: Redis, after_id: str) -> list[Frames] | None:
-        """Events after an id, or None if they cannot all be had: it has left the stream, or there are too many.
+        """Events after an id, or None if they cannot all be had: it is not in the stream, or there are too many.
 
         Raises:
             redis.RedisError: Redis did not answer.
         """
-        oldest = oldest_id(redis)
-        if after_id != START_ID and (oldest == START_ID or position(after_id) < position(oldest)):
+        first, last = position(oldest_id(redis)), position(newest_id(redis))
+        if after_id != START_ID and not first <= position(after_id) <= last:
             return None
         events = read_after(redis, after_id, count=self._backlog_events + 1)
         return None if len(events) > self._backlog_events else [Frames(event) for event in events]

@@ -11,8 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from streamgauge.reading import DEVICE_NAME
+
 TREND_WINDOW_S = 1_800
-"""The rate of change is a straight line through so much of the record before the newest reading …"""
+"""The rate of change is a straight line through the undoubted readings of so much time before the newest one …"""
 SPARSE_TREND_WINDOW_S = 10_800
 """… or through so much, for a station that reports less than three times in ``TREND_WINDOW_S``."""
 SPARKLINE_WINDOW_S = 86_400
@@ -63,7 +65,7 @@ LEFT JOIN LATERAL (
         SELECT r.level_m, extract(epoch FROM r.time - n.time)::float8 / 3600 AS age_h
         FROM readings r
         WHERE r.device_id = d.id AND r.time > n.time - make_interval(secs => :sparse_s) AND r.time <= n.time
-          AND r.level_m IS NOT NULL AND coalesce(r.flags->>'level_m', '2') <> '4'
+          AND r.level_m IS NOT NULL AND coalesce(r.flags->>'level_m', '2') IN ('1', '2')
         ORDER BY r.time DESC LIMIT 400
     ) recent
 ) trend ON n.time IS NOT NULL
@@ -90,7 +92,7 @@ def read_stations_now(connection: Connection, names: Sequence[str] | None = None
     chosen = "" if names is None else "WHERE d.name = ANY(:names)"
     values: dict[str, Any] = {"dense_h": TREND_WINDOW_S / 3600, "sparse_s": SPARSE_TREND_WINDOW_S}
     if names is not None:
-        values["names"] = list(names)
+        values["names"] = [name for name in names if DEVICE_NAME.fullmatch(name)]
     rows = connection.execute(text(f"{_NOW} {chosen} ORDER BY d.name"), values)
     return [StationNow(**row) for row in rows.mappings()]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
-from streamgauge.reading import FLOAT_FIELDS, QUANTITIES, to_microseconds
+from streamgauge.reading import DEVICE_NAME, FLOAT_FIELDS, QUANTITIES, to_microseconds
 
 POSTGRES_EPOCH_US = to_microseconds(datetime(2000, 1, 1, tzinfo=UTC))
 """COPY BINARY writes a timestamptz as int64 microseconds since 2000-01-01 (PostgreSQL manual, "COPY", Binary Format)."""
@@ -64,7 +64,9 @@ _ROW_FIELDS = ", ".join((*FLOAT_FIELDS, "seq", "extra", "flags", "reasons", *SCO
 
 
 def find_device(connection: Connection, name: str) -> Device | None:
-    """The device of this name, or None."""
+    """The device of this name, or None; text that cannot be a device's name is none."""
+    if not DEVICE_NAME.fullmatch(name):
+        return None
     row = connection.execute(text(f"{_DEVICE} WHERE name = :name"), {"name": name}).mappings().one_or_none()
     return None if row is None else Device(**row)
 
@@ -88,7 +90,7 @@ def count_readings(connection: Connection, device_id: int, start: datetime, end:
     """How many readings lie in [start, end], counting no further than ``at_most``."""
     query = text(
         "SELECT count(*) FROM "
-        "(SELECT 1 FROM readings WHERE device_id = :id AND time >= :start AND time <= :end LIMIT :at_most) some"
+        "(SELECT 1 FROM readings WHERE device_id = :id AND time >= :start AND time <= :end LIMIT :at_most) AS found"
     )
     return int(
         connection.execute(query, {"id": device_id, "start": start, "end": end, "at_most": at_most}).scalar_one()

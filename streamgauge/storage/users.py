@@ -25,6 +25,8 @@ _SELECT = "SELECT id, name, password_hash, role, created_at, disabled_at FROM us
 
 def find_user(connection: Connection, name: str) -> User | None:
     """The user of this name, disabled or not, or None."""
+    if "\0" in name:
+        return None  # Postgres has no text with a NUL.
     row = connection.execute(text(f"{_SELECT} WHERE name = :name"), {"name": name}).mappings().one_or_none()
     return None if row is None else User(**row)
 

@@ -1,0 +1,90 @@
+"""A real browser, on a real running system."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.support.system import System
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@dataclass(frozen=True)
+class Login:
+    """Somebody who may sign in."""
+
+    user: str
+    password: str
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The machine's Chromium, or else the one that Playwright brought."""
+    found = os.environ.get("STREAMGAUGE_TEST_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def web(system: System) -> Iterator[System]:
+    """The running system with its web server."""
+    system.web.start()
+    yield system
+    system.web.stop()
+
+
+@pytest.fixture(scope="module")
+def login(web: System) -> Login:
+    """An admin, made as an operator makes one."""
+    return Login(**json.loads(web.run("-m", "app", "create-admin", "--user", "officer").stdout))
+
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(chromium: Browser, web: System, login: Login) -> Iterator[OpenPage]:
+    """Makes signed-in pages; at the end, none of them may have complained (scripts, policy, missing files)."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def open_signed_in(path: str = "/", *, language: str = "en-GB", is_expected: str = "\0", **options: Any) -> Page:
+        context = chromium.new_context(base_url=web.http_url, locale=language, **options)
+        contexts.append(context)
+        page = context.new_page()
+
+        def complain(text: str) -> None:
+            if is_expected not in text:
+                complaints.append(text)
+
+        page.on("console", lambda message: complain(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complain(str(error)))
+        page.goto(f"/login?next={path}")
+        page.fill("#name", login.user)
+        page.fill("#password", login.password)
+        page.click("main form button")
+        page.wait_for_url(f"**{path}")
+        return page
+
+    yield open_signed_in
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where screenshots go: ``STREAMGAUGE_TEST_SCREENSHOTS`` (``make screenshots``), else away with the test's files."""
+    chosen = os.environ.get("STREAMGAUGE_TEST_SCREENSHOTS")
+    folder = Path(chosen) if chosen else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,172 @@
+"""The WebSocket on a real server: what a browser hears, and what it is told when something is missing."""
+
+import http.cookiejar
+import json
+import re
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from redis import Redis
+from simple_websocket import Client, ConnectionClosed
+from simple_websocket import ConnectionError as HandshakeError
+
+from streamgauge.live.stream import LIVE_KEY, append, newest_id
+from tests.support.system import System, wait_until
+
+
+@pytest.fixture(scope="module")
+def web(system: System) -> Iterator[System]:
+    system.web.start()
+    yield system
+    system.web.stop()
+
+
+@pytest.fixture(scope="module")
+def cookie(web: System) -> str:
+    """A session's cookie, got as a browser gets it, for an admin made as an operator makes one."""
+    login = json.loads(web.run("-m", "app", "create-admin", "--user", "live").stdout)
+    jar = http.cookiejar.CookieJar()
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+    page = opener.open(web.http_url + "/login").read().decode()
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert token
+    form = {"csrf_token": token[1], "name": login["user"], "password": login["password"], "next": "/health"}
+    assert opener.open(web.http_url + "/login", urllib.parse.urlencode(form).encode()).status == 200
+    return "; ".join(f"{item.name}={item.value}" for item in jar)
+
+
+@pytest.fixture
+def redis(web: System) -> Iterator["Redis"]:
+    client = Redis.from_url(web.stack.addresses.redis_url)
+    client.delete(LIVE_KEY)
+    yield client
+    client.close()
+
+
+class Browser:
+    """One WebSocket."""
+
+    def __init__(self, web: System, cookie: str, query: str = "", origin: str | None = None) -> None:
+        # This client leaves the port out of its Host header, so a page of this site has an origin without one.
+        headers = {"Cookie": cookie, "Origin": origin or "http://127.0.0.1"}
+        self.socket = Client(f"ws://127.0.0.1:{web.http_port}/live?{query}", headers=headers)
+
+    def next(self, kind: str, timeout_s: float = 15.0) -> dict[str, Any]:
+        """The next frame of a kind."""
+        deadline_s = time.monotonic() + timeout_s
+        while time.monotonic() < deadline_s:
+            text = self.socket.receive(timeout=0.2)
+            if text is not None and json.loads(text)["type"] == kind:
+                frame: dict[str, Any] = json.loads(text)
+                return frame
+        raise TimeoutError(f"no {kind} frame")
+
+    def __enter__(self) -> "Browser":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(ConnectionClosed):
+            self.socket.close()
+
+
+def send(redis: "Redis", level_m: float, device: str = "a") -> str:
+    return append(redis, [{"device": device, "time": "2026-11-21T02:30:00.000Z", "level_m": level_m}])
+
+
+def levels(frame: dict[str, Any]) -> list[float]:
+    return [reading["level_m"] for reading in frame["readings"]]
+
+
+def test_what_is_stored_arrives(web: System, cookie: str, redis: "Redis") -> None:
+    with Browser(web, cookie) as browser, Browser(web, cookie, "device=b") as other:
+        browser.next("hello")
+        other.next("hello")
+        send(redis, 1.0)
+        event_id = send(redis, 2.0, "b")
+        assert levels(browser.next("readings")) == [1.0]
+        assert levels(browser.next("readings")) == [2.0]
+        frame = other.next("readings")
+        assert (levels(frame), frame["id"]) == ([2.0], event_id)
+
+
+def test_a_browser_resumes_after_its_last_id(web: System, cookie: str, redis: "Redis") -> None:
+    known = send(redis, 1.0)
+    send(redis, 2.0)
+    send(redis, 3.0)
+    with Browser(web, cookie, f"after={known}") as browser:
+        assert [levels(browser.next("readings")) for _ in range(2)] == [[2.0], [3.0]]
+        send(redis, 4.0)
+        assert levels(browser.next("readings")) == [4.0]
+
+
+@pytest.mark.parametrize("after", ["1-0", "nonsense", "99999999999999-0"])
+def test_an_id_that_is_not_in_the_stream_is_a_gap(web: System, cookie: str, redis: "Redis", after: str) -> None:
+    send(redis, 1.0)
+    with Browser(web, cookie, f"after={after}") as browser:
+        assert browser.next("gap")["id"] == newest_id(redis)
+        send(redis, 2.0)
+        assert levels(browser.next("readings")) == [2.0]
+
+
+def test_an_emptied_stream_is_a_gap(web: System, cookie: str, redis: "Redis") -> None:
+    known = send(redis, 1.0)
+    redis.delete(LIVE_KEY)
+    with Browser(web, cookie, f"after={known}") as browser:
+        browser.next("gap")
+        send(redis, 2.0)
+        assert levels(browser.next("readings")) == [2.0]
+
+
+def test_too_much_to_catch_up_is_a_gap(web: System, cookie: str, redis: "Redis") -> None:
+    known = send(redis, 0.0)
+    for number in range(300):
+        send(redis, float(number))
+    with Browser(web, cookie, f"after={known}") as browser:
+        browser.next("gap")
+
+
+def test_the_reader_outlives_redis_killed_and_emptied(web: System, cookie: str, redis: "Redis") -> None:
+    with Browser(web, cookie) as browser:
+        browser.next("hello")
+        web.stack.redis.kill()
+        assert browser.next("heartbeat")["fed"] is False
+        web.stack.redis.wipe()
+        web.stack.redis.start()
+        browser.next("gap")
+        send(redis, 5.0)
+        assert levels(browser.next("readings")) == [5.0]
+
+
+def test_strangers_and_other_sites_are_refused(web: System, cookie: str) -> None:
+    for wrong in ({"cookie": ""}, {"cookie": cookie, "origin": "http://evil.example"}):
+        with pytest.raises((HandshakeError, ConnectionClosed)):
+            Browser(web, **wrong)  # type: ignore[arg-type]
+
+
+def talk(browser: Browser) -> None:
+    for _ in range(400):
+        browser.socket.send("x" * 100)
+        time.sleep(0.01)
+
+
+def test_a_browser_that_talks_is_let_go(web: System, cookie: str) -> None:
+    with Browser(web, cookie) as browser:
+        browser.next("hello")
+        with pytest.raises(ConnectionClosed):
+            talk(browser)
+
+
+def test_each_websocket_leaves_one_line_at_its_end(web: System, cookie: str) -> None:
+    with Browser(web, cookie) as browser:
+        browser.next("hello")
+        before = web.web.log.read_text().count('"path":"/live"')
+    wait_until(lambda: web.web.log.read_text().count('"path":"/live"') > before, "no line for /live")
+    line = [json.loads(line) for line in web.web.log.read_text().splitlines() if '"path":"/live"' in line][-1]
+    assert (line["status"], line["method"], line["service"]) == (101, "GET", "web")
+    assert line["duration_ms"] > 0
