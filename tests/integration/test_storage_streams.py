@@ -21,6 +21,7 @@ from streamgauge.queue import (
     wait_for_commit,
 )
 from tasks.notices import NoticeStream
+from tests.support.ingest import body, series
 from tests.support.system import wait_until
 
 NOTICES = [Notice("task-1", "me", {}), Notice("task-2", "you", {0: 3, 11: 1}), Notice("täsk-3", "me", {0: 500})]
@@ -122,7 +123,7 @@ def test_a_task_lands_in_its_queue(client: "Redis", redis_url: str) -> None:
     producer = make_producer(redis_url)
     assert queue_length(client, READINGS) == 0
     for _ in range(2):
-        enqueue_ingest(producer, "the-same-id", "me", {"messages": []})
+        enqueue_ingest(producer, "the-same-id", "me", body(series([1.0])))
     assert queue_length(client, READINGS) == 2
     assert queue_length(client, "alerts") == queue_length(client, "batch") == 0
 
@@ -131,7 +132,7 @@ def test_enqueuing_without_redis_is_transient_and_said_at_once() -> None:
     producer = make_producer("redis://127.0.0.1:1/0")
     began_s = time.monotonic()
     with pytest.raises(QueueUnavailable):
-        enqueue_ingest(producer, "id", "me", {})
+        enqueue_ingest(producer, "id", "me", body(series([1.0])))
     # The subscriber's loop and a waiting request have other things to do.
     assert time.monotonic() - began_s < 1.0
 
