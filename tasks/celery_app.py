@@ -14,6 +14,7 @@ from streamgauge.settings import WorkerSettings
 from tasks.ingest_task import run_ingest
 from tasks.maintenance import make_coming_partitions
 from tasks.services import ServiceHolder
+from tasks.worker_metrics import serve_metrics
 
 log = logging.getLogger("streamgauge.celery")
 
@@ -57,6 +58,7 @@ def create_celery(settings: WorkerSettings) -> Celery:
     app.conf.update(celery_config(settings.redis_url, settings.visibility_timeout_s) | worker_config(settings))
     assert {queue.name for queue in app.conf.task_queues} == set(QUEUES)
     holder = ServiceHolder(settings)
+    serve_metrics(settings)
 
     @setup_logging.connect(weak=False)
     def _logging(**_: object) -> None:
