@@ -3,8 +3,8 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -12,7 +12,8 @@ from redis import Redis
 from sqlalchemy import text
 
 from streamgauge.queue import STORED_KEY
-from tests.benchmarks.naive import QUEUE, READY, make_tables
+from streamgauge.reading import Reading
+from tests.benchmarks.naive import QUEUE, READY, insert_history, make_tables
 from tests.benchmarks.processes import cpu_by_part, spent_s
 from tests.benchmarks.report import say
 from tests.benchmarks.water import Load
@@ -34,14 +35,24 @@ class Sizes:
     rounds: int
     devices: int
     naive_steps: int
+    naive_default_steps: int
     single_steps: int
     batch_steps: int
     delay_s: float
     delay_rate: float
 
 
-FULL = Sizes(rounds=3, devices=100, naive_steps=15, single_steps=400, batch_steps=2_000, delay_s=30.0, delay_rate=50.0)
-QUICK = Sizes(rounds=1, devices=100, naive_steps=4, single_steps=40, batch_steps=200, delay_s=6.0, delay_rate=50.0)
+FULL = Sizes(
+    rounds=3,
+    devices=100,
+    naive_steps=15,
+    naive_default_steps=5,
+    single_steps=400,
+    batch_steps=2_000,
+    delay_s=30.0,
+    delay_rate=50.0,
+)
+QUICK = replace(FULL, rounds=1, naive_steps=4, naive_default_steps=2, single_steps=40, batch_steps=200, delay_s=6.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,7 @@ class Bench:
         naive_redis_url = system.stack.addresses.redis_url.removesuffix("/0") + "/1"
         self.environ = {**system.environ, "NAIVE_REDIS_URL": naive_redis_url}
         self.naive_worker = self._naive_part("naive_worker", *_celery(system.worker_processes))
+        self._naive_threads, self._naive_history = 1, 0
         self.naive_subscriber = self._naive_part("naive_subscriber", "-m", "tests.benchmarks.naive")
 
     def start_system(self) -> None:
@@ -82,12 +94,22 @@ class Bench:
             if not part.alive:
                 part.start()
 
-    def start_naive(self) -> None:
-        """The naive pipeline, with its table."""
-        if not self.naive_worker.alive:
-            make_tables(self.system.engine)
-            self.naive_worker.start()
+    def start_naive(self, threads: int) -> bool:
+        """The naive pipeline, with its table; returns whether its worker was started anew.
+
+        Args:
+            threads: of XGBoost in each of its worker processes; 0 for XGBoost's default.
+        """
+        if self.naive_worker.alive and self._naive_threads == threads:
+            return False
+        make_tables(self.system.engine)
+        self.naive_worker.stop()
+        self._naive_threads = threads
+        self.naive_worker.environ = {**self.naive_worker.environ, "NAIVE_NTHREAD": str(threads)}
+        self.naive_worker.start()
+        if not self.naive_subscriber.alive:
             self.naive_subscriber.start()
+        return True
 
     def stop(self) -> None:
         """Stop what this started beside the system."""
@@ -172,13 +194,15 @@ class Bench:
         """How many readings are committed."""
         return int(self.system.scalar("SELECT count(*) FROM readings"))
 
-    def clear_naive(self) -> None:
-        """Delete the naive pipeline's readings."""
+    def clear_naive(self, history: Sequence[Reading]) -> None:
+        """Delete the naive pipeline's readings and put a history there, which does not count."""
         self._execute("TRUNCATE naive_readings")
+        insert_history(self.system.engine, history)
+        self._naive_history = len(history)
 
     def count_naive(self) -> int:
-        """How many readings the naive pipeline has committed."""
-        return int(self.system.scalar("SELECT count(*) FROM naive_readings"))
+        """How many readings the naive pipeline has committed, apart from the history."""
+        return int(self.system.scalar("SELECT count(*) FROM naive_readings")) - self._naive_history
 
     def last_notice_at(self) -> float:
         """When the last task said that it is committed: its notice's id is a time, in milliseconds since 1970."""

@@ -2,13 +2,13 @@
 
 A paho subscriber with its thread and automatic acknowledgement calls one Celery task per reading; the task reads the station's
 last levels, makes one row of features, predicts that row, inserts it with SQLAlchemy's ORM, commits, and publishes it to Redis.
-It checks nothing, and a reading that is acknowledged may still be lost. Where two ordinary ways differ in speed, the faster
-one is taken: see ``docs/benchmarks.md``.
+It checks nothing, and a reading that is acknowledged may still be lost. ``NAIVE_NTHREAD`` says how many threads XGBoost uses.
 """
 
 import json
 import os
 import signal
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,10 +19,11 @@ from celery import Celery
 from celery.signals import worker_ready
 from paho.mqtt.enums import CallbackAPIVersion
 from redis import Redis
-from sqlalchemy import DateTime, Engine, Index, create_engine, select
+from sqlalchemy import DateTime, Engine, Index, create_engine, insert, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from streamgauge.quality.check import Checked
+from streamgauge.reading import Reading
 from streamgauge.scoring.features import LAGS, build
 from streamgauge.scoring.model import ARTEFACT, MODEL_FILE
 
@@ -78,6 +79,7 @@ class Parts:
         self.engine = make_engine()
         self.redis = Redis.from_url(os.environ["NAIVE_REDIS_URL"])
         self.booster = xgboost.Booster(model_file=str(ARTEFACT / MODEL_FILE))
+        # 0 is XGBoost's default: as many threads as there are cores, in each worker process.
         self.booster.set_param({"nthread": int(os.environ.get("NAIVE_NTHREAD", "1"))})
 
     @classmethod
@@ -161,6 +163,14 @@ def subscribe() -> None:
 def make_tables(engine: Engine) -> None:
     """Make the naive pipeline's table if it is not there."""
     Base.metadata.create_all(engine)
+
+
+def insert_history(engine: Engine, readings: Sequence[Reading]) -> None:
+    """Put earlier readings into the table, for the tasks to make features of."""
+    rows = [{"device": one.device, "time": one.time, "level_m": one.level_m} for one in readings]
+    with Session(engine) as session:
+        session.execute(insert(NaiveReading), rows)
+        session.commit()
 
 
 if __name__ == "__main__":
