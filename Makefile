@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --no-input --disable-pip-version-check --require-hashes --progress-bar off --no-compile
 UP_FLAGS ?= --demo
 
-.PHONY: help up test test-fast lint bench train docs-check css requirements screenshots clean venv-up venv-dev
+.PHONY: help up test test-fast lint bench train docs-check docs css requirements screenshots clean venv-up venv-dev
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,6 +37,9 @@ bench: venv-dev ## benchmarks, as JSON lines on standard output
 train: venv-dev ## the default model from recorded data, the same to the byte each time
 	@$(PY) -m streamgauge.scoring.train
 
+docs: venv-dev ## the tables of settings and metrics from the code
+	@$(PY) -m tests.architecture.write_docs
+
 css: ## the style sheet and vendored scripts from their sources (needs Node; the results are committed)
 	@npm ci --no-fund --no-audit
 	@npm run css
@@ -52,9 +55,10 @@ clean: ## delete what can be made again; data in .streamgauge stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache node_modules .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A virtual environment made by the first Python that is new enough.
+# A virtual environment made by the first Python that is new enough. 3.12 and 3.11 come first: for them there is an embedded
+# Redis; for newer ones the machine must have one.
 $(PY):
-	@for python in $$PYTHON python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	@for python in $$PYTHON python3.12 python3.11 python3 python3.13 python3.14 python; do \
 	  if command -v "$$python" >/dev/null 2>&1 && "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    echo "Making $(VENV) with $$("$$python" --version) ($$(command -v "$$python"))"; \
 	    if "$$python" -m venv --clear $(VENV); then exit 0; fi; \

@@ -231,6 +231,12 @@ class SubscriberSettings(CommonSettings, MqttSettings, QueueSettings, LimitSetti
         "Readings taken and not yet in a task at which the subscriber stops taking messages.",
         default=10_000,
     )
+    max_pending_bytes: int = _setting(
+        "SUBSCRIBER_MAX_PENDING_BYTES",
+        _whole(2**20, 2**40),
+        "Bytes of refused payloads, not yet in a task, at which the subscriber stops taking messages.",
+        default=64 * 2**20,
+    )
     resend_after_s: float = _setting(
         "SUBSCRIBER_RESEND_AFTER_S",
         _seconds(0.5, 3_600),

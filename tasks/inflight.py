@@ -13,6 +13,9 @@ from streamgauge.queue import Message, Notice, ingest_body
 from streamgauge.reading import Reading
 from streamgauge.wire import Arrival, Rejected, StoredAnswer
 
+TASK_REFUSED_BYTES = 8 * 2**20
+"""A task carries refused payloads of about so many bytes at most, or a single one of any size."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Taken:
@@ -79,6 +82,7 @@ class Inflight:
     _pending: deque[_Pending] = field(default_factory=deque)
     _tasks: dict[str, Task] = field(default_factory=dict)
     _pending_items: int = 0
+    _pending_bytes: int = 0
 
     def take(self, mid: int, message: Message, arrival: Arrival) -> Taken:
         """Take a message; its readings wait for the next task. One without readings is settled at once."""
@@ -97,6 +101,7 @@ class Inflight:
         if items:
             self._pending.append(_Pending(taken, deque(arrival.readings), deque(arrival.rejected)))
             self._pending_items += items
+            self._pending_bytes += sum(len(rejected.payload) for rejected in arrival.rejected)
         return taken
 
     def next_task(self, task_id: str, max_items: int) -> Task | None:
@@ -107,13 +112,14 @@ class Inflight:
         parts: list[tuple[Taken, int]] = []
         readings: list[tuple[int, Reading]] = []
         rejected: list[tuple[int, Rejected]] = []
-        left = max_items
-        while left and self._pending:
+        left, left_bytes = max_items, TASK_REFUSED_BYTES
+        while left and left_bytes > 0 and self._pending:
             pending = self._pending[0]
             index, before = len(messages), left
-            while left and pending.rejected:
+            while left and left_bytes > 0 and pending.rejected:
                 rejected.append((index, pending.rejected.popleft()))
                 left -= 1
+                left_bytes -= len(rejected[-1][1].payload)
             while left and pending.readings:
                 readings.append((index, pending.readings.popleft()))
                 left -= 1
@@ -122,6 +128,7 @@ class Inflight:
             if not pending.readings and not pending.rejected:
                 self._pending.popleft()
         self._pending_items -= max_items - left
+        self._pending_bytes -= TASK_REFUSED_BYTES - left_bytes
         task = Task(id=task_id, body=ingest_body(messages, readings, rejected), parts=parts)
         self._tasks[task_id] = task
         return task
@@ -161,6 +168,7 @@ class Inflight:
         self._order.clear()
         self._pending.clear()
         self._pending_items = 0
+        self._pending_bytes = 0
 
     @property
     def messages(self) -> int:
@@ -171,6 +179,11 @@ class Inflight:
     def tasks(self) -> int:
         """Tasks under way."""
         return len(self._tasks)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of refused payloads that wait for a task."""
+        return self._pending_bytes
 
     @property
     def pending_items(self) -> int:

@@ -172,6 +172,8 @@ class Subscriber:
             return "inflight"
         if self._inflight.pending_items >= self._settings.max_pending_readings:
             return "pending"
+        if self._inflight.pending_bytes >= self._settings.max_pending_bytes:
+            return "bytes"
         return "queue" if self._queue_is_long else None
 
     def _take_received(self) -> None:
@@ -233,7 +235,7 @@ class Subscriber:
         self._look_at_queue()
         metrics.INFLIGHT_MESSAGES.set(self._inflight.messages)
         metrics.INFLIGHT_TASKS.set(self._inflight.tasks)
-        for reason in ("inflight", "pending", "queue"):
+        for reason in ("inflight", "pending", "bytes", "queue"):
             metrics.INTAKE_PAUSED.labels(reason).set(self._pause_reason() == reason)
 
     def _resend(self, now_s: float) -> None:

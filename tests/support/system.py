@@ -153,9 +153,9 @@ class System:
             return list(connection.execute(text(query), parameters).all())
 
     def empty(self) -> None:
-        """Delete every reading, device and dead letter."""
+        """Delete every reading and dead letter. Devices stay, as they do in production: workers remember them for a while."""
         with self.engine.begin() as connection:
-            connection.execute(text("TRUNCATE readings, dead_letters, devices CASCADE"))
+            connection.execute(text("TRUNCATE readings, dead_letters"))
 
     def stop(self) -> None:
         """Stop the parts; the servers are the stack's."""

@@ -1,0 +1,43 @@
+"""What the subscriber holds is bounded in bytes too: refused payloads may be large."""
+
+from streamgauge.errors import DeadReason
+from streamgauge.queue import Message
+from streamgauge.wire import Arrival, Rejected
+from tasks.inflight import TASK_REFUSED_BYTES, Inflight
+
+MESSAGE = Message("streamgauge/v1/devices/a/readings", "device", 0)
+
+
+def refused(size_bytes: int) -> Arrival:
+    return Arrival(
+        source="device", readings=[], rejected=[Rejected(DeadReason.NOT_JSON, "not JSON", b"w" * size_bytes, 1)]
+    )
+
+
+def test_a_task_takes_refused_payloads_up_to_its_bytes_and_leaves_the_rest_for_the_next() -> None:
+    inflight = Inflight()
+    half = TASK_REFUSED_BYTES // 2
+    for mid in range(1, 6):
+        inflight.take(mid, MESSAGE, refused(half))
+    assert inflight.pending_bytes == 5 * half
+    sizes = []
+    while task := inflight.next_task(f"task-{len(sizes)}", 500):
+        sizes.append(len(task.body["dead"]))
+    assert sizes == [2, 2, 1]
+    assert (inflight.pending_bytes, inflight.pending_items) == (0, 0)
+
+
+def test_a_payload_that_is_larger_than_a_task_travels_alone() -> None:
+    inflight = Inflight()
+    inflight.take(1, MESSAGE, refused(2 * TASK_REFUSED_BYTES))
+    inflight.take(2, MESSAGE, refused(1))
+    first = inflight.next_task("first", 500)
+    assert first is not None
+    assert len(first.body["dead"]) == 1
+
+
+def test_a_lost_connection_forgets_the_bytes_that_will_come_again() -> None:
+    inflight = Inflight()
+    inflight.take(1, MESSAGE, refused(1_000))
+    inflight.forget_connection()
+    assert inflight.pending_bytes == 0
