@@ -1,6 +1,7 @@
 """What the chart of a station draws, as one JSON object that stands in the page.
 
-Times are seconds since 1970. ``level`` holds columns of equal length: time, level, expected, low, high; null breaks a line.
+Times are seconds since 1970. ``live`` is the last event of the live stream that is surely in it. ``level`` holds columns of
+equal length: time, level, expected, low, high; null breaks a line.
 ``marks`` holds the points that a line does not show: suspect, failed, anomalous. ``others`` holds one chart per quantity.
 """
 
@@ -39,7 +40,7 @@ class Chart:
     has_readings: bool
 
 
-def make_chart(connection: Connection, device: Device, window: Window, t: Words) -> Chart:
+def make_chart(connection: Connection, device: Device, window: Window, live_id: str, t: Words) -> Chart:
     """Read a window of a device's record and reduce it to what a screen can show, keeping every peak."""
     columns = read_columns(connection, device.id, window.start, window.end, COLUMNS)
     level, flag = columns.values["level_m"], columns.values[LEVEL_FLAG]
@@ -49,6 +50,7 @@ def make_chart(connection: Connection, device: Device, window: Window, t: Words)
     reasons = read_reasons(connection, device.id, [from_microseconds(int(time)) for time in columns.time_us[marked]])
     content = {
         "device": device.name,
+        "live": live_id,
         "zone": device.time_zone,
         "start": window.start.timestamp(),
         "end": window.end.timestamp(),

@@ -32,7 +32,7 @@ def show(device: str) -> str:
         known, station = _find(connection, device)
         extent = read_extent(connection, known.id)
         window = choose_window(request.args, extent, now, known.silence_limit_s)
-        history = _history(connection, known, window, now)
+        history = _history(connection, known, window, live_id, now)
     template = "stations/_history.html" if "HX-Request" in request.headers else "stations/station.html"
     return render_template(template, head=make_head(station, now, words()), live_id=live_id, **history)
 
@@ -58,8 +58,8 @@ def _find(connection: Connection, name: str) -> tuple[Device, StationNow]:
     return device, read_stations_now(connection, [name])[0]
 
 
-def _history(connection: Connection, device: Device, window: Window, now: datetime) -> dict[str, Any]:
-    chart = make_chart(connection, device, window, words())
+def _history(connection: Connection, device: Device, window: Window, live_id: str, now: datetime) -> dict[str, Any]:
+    chart = make_chart(connection, device, window, live_id, words())
     rows = read_newest_rows(connection, device.id, window.start, window.end, TABLE_ROWS)
     # "<" would end the script element that the object stands in; JSON may write it as an escape.
     content = orjson.dumps(chart.content).decode().replace("<", "\\u003c")

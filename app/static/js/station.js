@@ -8,18 +8,34 @@
   const SHORTEST_PAUSE_MS = 1_000;
   const MOVE_SHARE = 0.25;
   const MOVE_PAUSE_MS = 150;
+  const MOST_RECENT = 500;
   const earlier = [];
+  const recent = [];
+  let shown = null;
   let chart = null;
   let timer = null;
   let lastMs = 0;
 
   function show() {
+    const source = document.getElementById("chart-data");
+    // Fragments that leave the chart alone end here too.
+    if (source === shown) return tick();
+    shown = source;
     chart?.destroy();
-    const content = JSON.parse(document.getElementById("chart-data").textContent);
+    const content = JSON.parse(source.textContent);
     chart = new Chart(document.getElementById("chart"), content, document.getElementById("readout"), { zoom, back, stale: reload });
     window.streamgauge.chart = chart;
+    // What came while this answer was on its way is not in it.
+    const missed = recent.filter((event) => isAfter(event.id, content.live));
+    missed.forEach((event) => event.readings.forEach((reading) => chart.add(reading)));
+    if (missed.length) chart.update();
     document.getElementById("chart").addEventListener("keydown", pressed);
     tick();
+  }
+
+  function isAfter(id, other) {
+    const [[a, b], [c, d]] = [id.split("-").map(Number), other.split("-").map(Number)];
+    return a > c || (a === c && b > d);
   }
 
   const address = (from, to) => `${page}?${new URLSearchParams({ from: new Date(from * 1e3).toISOString(), to: new Date(to * 1e3).toISOString() })}`;
@@ -53,7 +69,7 @@
       const { start, end } = chart.content;
       const by = moved * (end - start);
       moved = 0;
-      go(address(start + by, end + by)).then(() => document.getElementById("chart").focus());
+      go(address(start + by, end + by)).then(() => document.getElementById("chart").focus({ preventScroll: true }));
     }, MOVE_PAUSE_MS);
   }
 
@@ -83,7 +99,9 @@
   show();
 
   window.streamgauge.live = new Live(history.dataset.liveAfter, [history.dataset.device], {
-    readings(readings) {
+    readings(readings, id) {
+      recent.push({ id, readings });
+      if (recent.length > MOST_RECENT) recent.shift();
       for (const reading of readings) chart.add(reading);
       updateSoon();
       refreshHead();
