@@ -5,7 +5,7 @@ from redis import Redis
 from streamgauge.queue import SOCKET_TIMEOUT_S
 from streamgauge.scoring.model import ARTEFACT, Model
 from streamgauge.settings import WorkerSettings
-from streamgauge.storage.engine import make_engine
+from streamgauge.storage.engine import INDEX_LOOKUPS_ONLY, make_engine
 from tasks.attribute import DeviceDirectory
 from tasks.pipeline import Services
 
@@ -38,6 +38,7 @@ def make_services(settings: WorkerSettings) -> Services:
             max_overflow=1,
             application_name="streamgauge-worker",
             statement_timeout_ms=limit_ms,
+            planner=INDEX_LOOKUPS_ONLY,
         ),
         redis=Redis.from_url(
             settings.redis_url, socket_timeout=SOCKET_TIMEOUT_S, socket_connect_timeout=SOCKET_TIMEOUT_S
