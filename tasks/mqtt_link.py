@@ -17,6 +17,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from streamgauge.errors import TransientError
+from tasks.mqtt_properties import share_tables
 
 log = logging.getLogger("streamgauge.mqtt")
 
@@ -54,6 +55,7 @@ class MqttLink:
     """A subscribed connection. ``received`` fills up with messages while ``read`` runs."""
 
     def __init__(self, options: LinkOptions) -> None:
+        share_tables()
         self._options = options
         self._client: mqtt.Client | None = None
         self._refusal: str | None = None
