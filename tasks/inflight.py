@@ -12,6 +12,7 @@ from typing import Any
 from streamgauge.queue import Message, Notice, ingest_body
 from streamgauge.reading import Reading
 from streamgauge.wire import Arrival, Rejected, StoredAnswer
+from tasks.lanes import Lanes
 
 TASK_REFUSED_BYTES = 8 * 2**20
 """A task carries refused payloads of about so many bytes at most, or a single one of any size."""
@@ -75,11 +76,40 @@ class _Pending:
 
 
 @dataclass(slots=True)
+class _Load:
+    """A task while it is filled."""
+
+    left_items: int
+    left_bytes: int
+    messages: list[Message] = field(default_factory=list)
+    parts: list[tuple[Taken, int]] = field(default_factory=list)
+    readings: list[tuple[int, Reading]] = field(default_factory=list)
+    rejected: list[tuple[int, Rejected]] = field(default_factory=list)
+
+    @property
+    def full(self) -> bool:
+        return self.left_items <= 0 or self.left_bytes <= 0
+
+    def take_from(self, pending: _Pending) -> None:
+        """Take as much of one message as fits."""
+        index, before = len(self.messages), self.left_items
+        while pending.rejected and not self.full:
+            self.rejected.append((index, pending.rejected.popleft()))
+            self.left_items -= 1
+            self.left_bytes -= len(self.rejected[-1][1].payload)
+        while pending.readings and not self.full:
+            self.readings.append((index, pending.readings.popleft()))
+            self.left_items -= 1
+        self.messages.append(pending.taken.message)
+        self.parts.append((pending.taken, before - self.left_items))
+
+
+@dataclass(slots=True)
 class Inflight:
     """The messages and tasks of one subscriber."""
 
     _order: deque[Taken] = field(default_factory=deque)
-    _pending: deque[_Pending] = field(default_factory=deque)
+    _pending: Lanes[_Pending] = field(default_factory=Lanes)
     _tasks: dict[str, Task] = field(default_factory=dict)
     _pending_items: int = 0
     _pending_bytes: int = 0
@@ -99,7 +129,8 @@ class Inflight:
         )
         self._order.append(taken)
         if items:
-            self._pending.append(_Pending(taken, deque(arrival.readings), deque(arrival.rejected)))
+            pending = _Pending(taken, deque(arrival.readings), deque(arrival.rejected))
+            self._pending.add(arrival.gateway or message.topic, pending)
             self._pending_items += items
             self._pending_bytes += sum(len(rejected.payload) for rejected in arrival.rejected)
         return taken
@@ -108,29 +139,20 @@ class Inflight:
         """Put what waits, at most ``max_items`` of it, into a task; ``None`` if nothing waits."""
         if not self._pending:
             return None
-        messages: list[Message] = []
-        parts: list[tuple[Taken, int]] = []
-        readings: list[tuple[int, Reading]] = []
-        rejected: list[tuple[int, Rejected]] = []
-        left, left_bytes = max_items, TASK_REFUSED_BYTES
-        while left and left_bytes > 0 and self._pending:
-            pending = self._pending[0]
-            index, before = len(messages), left
-            while left and left_bytes > 0 and pending.rejected:
-                rejected.append((index, pending.rejected.popleft()))
-                left -= 1
-                left_bytes -= len(rejected[-1][1].payload)
-            while left and pending.readings:
-                readings.append((index, pending.readings.popleft()))
-                left -= 1
-            messages.append(pending.taken.message)
-            parts.append((pending.taken, before - left))
-            if not pending.readings and not pending.rejected:
-                self._pending.popleft()
-        self._pending_items -= max_items - left
-        self._pending_bytes -= TASK_REFUSED_BYTES - left_bytes
-        task = Task(id=task_id, body=ingest_body(messages, readings, rejected), parts=parts)
-        self._tasks[task_id] = task
+        load = _Load(max_items, TASK_REFUSED_BYTES)
+        while self._pending and not load.full:
+            sender, queue = self._pending.take_oldest()
+            while queue and not load.full:
+                _, pending = queue[0]
+                load.take_from(pending)
+                if not pending.readings and not pending.rejected:
+                    queue.popleft()
+            if queue:
+                self._pending.put_back(sender, queue)
+        self._pending_items -= max_items - load.left_items
+        self._pending_bytes -= TASK_REFUSED_BYTES - load.left_bytes
+        body = ingest_body(load.messages, load.readings, load.rejected)
+        self._tasks[task_id] = task = Task(id=task_id, body=body, parts=load.parts)
         return task
 
     def complete(self, notice: Notice) -> list[Taken]:

@@ -12,6 +12,7 @@ from redis import Redis
 
 LIVE_KEY = "streamgauge:live"
 MAX_EVENTS = 10_000
+MAX_READINGS = 100_000
 START_ID = "0-0"
 
 
@@ -26,16 +27,20 @@ class Event:
 def append(redis: "Redis", readings: Sequence[Mapping[str, Any]], max_events: int = MAX_EVENTS) -> str:
     """Append one stored batch; the oldest entries leave.
 
+    A large batch makes more of them leave than a small one, so that a flood of readings does not fill Redis: about
+    ``MAX_READINGS`` readings stay at most, however they came.
+
     Args:
         redis: a client.
         readings: JSON-able objects: device, time (wire format), quantities, flags, reasons, expected_m, low_m, high_m, score.
-        max_events: how many entries stay, about.
+        max_events: how many entries stay, about, if they are small.
 
     Raises:
         redis.RedisError: Redis did not take it.
     """
     entry = {"readings": orjson.dumps(list(readings))}
-    return _text(redis.xadd(LIVE_KEY, entry, maxlen=max_events, approximate=True))  # type: ignore[arg-type]
+    events = max(1, min(max_events, MAX_READINGS // max(1, len(readings))))
+    return _text(redis.xadd(LIVE_KEY, entry, maxlen=events, approximate=True))  # type: ignore[arg-type]
 
 
 def read_after(redis: "Redis", last_id: str, block_ms: int | None = None, count: int = 100) -> list[Event]:
