@@ -67,7 +67,7 @@ def worker(engine: Engine, redis: Redis, *, auto_register: bool = True) -> Itera
                 continue
             envelope = json.loads(popped[1])
             (recipient, body), _, _ = json.loads(base64.b64decode(envelope["body"]))
-            outcome = ingest_each(Work.from_body(body), using)
+            outcome = ingest_each(Work.from_body(json.loads(body)), using)
             announce_stored(redis, Notice(envelope["headers"]["id"], recipient, outcome.dead_by_message()))
 
     thread = threading.Thread(target=work)

@@ -29,7 +29,6 @@
     const missed = recent.filter((event) => isAfter(event.id, content.live));
     missed.forEach((event) => event.readings.forEach((reading) => chart.add(reading)));
     if (missed.length) chart.update();
-    document.getElementById("chart").addEventListener("keydown", pressed);
     tick();
   }
 
@@ -95,6 +94,7 @@
     });
   }
 
+  history.addEventListener("keydown", (event) => event.target.id === "chart" && pressed(event));
   document.addEventListener("htmx:afterSettle", (event) => (event.target.id === "history" ? show() : tick()));
   show();
 
