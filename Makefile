@@ -74,10 +74,10 @@ $(PY):
 # What is installed is remembered as a copy of the list it was installed from: nothing happens while the list stays the same.
 venv-up: $(PY)
 	@cmp -s requirements/up.txt $(VENV)/up.installed || cmp -s requirements/dev.txt $(VENV)/dev.installed || { \
-	  echo "Installing what Streamgauge needs into $(VENV) (the first time: about 150 MB, a minute or two)"; \
-	  $(PIP) -r requirements/up.txt && cp requirements/up.txt $(VENV)/up.installed; }
+	  echo "Installing what Streamgauge needs into $(VENV) (the first time: about 150 MB, a minute or two)" >&2; \
+	  $(PIP) -r requirements/up.txt >&2 && cp requirements/up.txt $(VENV)/up.installed; }
 
 venv-dev: $(PY)
 	@cmp -s requirements/dev.txt $(VENV)/dev.installed || { \
-	  echo "Installing what Streamgauge and its tests need into $(VENV)"; \
-	  $(PIP) -r requirements/dev.txt && cp requirements/dev.txt $(VENV)/dev.installed; }
+	  echo "Installing what Streamgauge and its tests need into $(VENV)" >&2; \
+	  $(PIP) -r requirements/dev.txt >&2 && cp requirements/dev.txt $(VENV)/dev.installed; }

@@ -35,7 +35,7 @@ class Sizes:
     rounds: int
     devices: int
     naive_steps: int
-    naive_default_steps: int
+    naive_one_thread_steps: int
     single_steps: int
     batch_steps: int
     delay_s: float
@@ -45,14 +45,14 @@ class Sizes:
 FULL = Sizes(
     rounds=3,
     devices=100,
-    naive_steps=15,
-    naive_default_steps=5,
+    naive_steps=8,
+    naive_one_thread_steps=15,
     single_steps=400,
     batch_steps=2_000,
     delay_s=30.0,
     delay_rate=50.0,
 )
-QUICK = replace(FULL, rounds=1, naive_steps=4, naive_default_steps=2, single_steps=40, batch_steps=200, delay_s=6.0)
+QUICK = replace(FULL, rounds=1, naive_steps=2, naive_one_thread_steps=4, single_steps=40, batch_steps=200, delay_s=6.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Bench:
         naive_redis_url = system.stack.addresses.redis_url.removesuffix("/0") + "/1"
         self.environ = {**system.environ, "NAIVE_REDIS_URL": naive_redis_url}
         self.naive_worker = self._naive_part("naive_worker", *_celery(system.worker_processes))
-        self._naive_threads, self._naive_history = 1, 0
+        self._naive_threads, self._naive_history = 0, 0
         self.naive_subscriber = self._naive_part("naive_subscriber", "-m", "tests.benchmarks.naive")
 
     def start_system(self) -> None:

@@ -80,7 +80,7 @@ class Parts:
         self.redis = Redis.from_url(os.environ["NAIVE_REDIS_URL"])
         self.booster = xgboost.Booster(model_file=str(ARTEFACT / MODEL_FILE))
         # 0 is XGBoost's default: as many threads as there are cores, in each worker process.
-        self.booster.set_param({"nthread": int(os.environ.get("NAIVE_NTHREAD", "1"))})
+        self.booster.set_param({"nthread": int(os.environ.get("NAIVE_NTHREAD", "0"))})
 
     @classmethod
     def get(cls) -> "Parts":
