@@ -26,8 +26,10 @@ class Login:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """The machine's Chromium, or else the one that Playwright brought."""
+    """The machine's Chromium."""
     found = os.environ.get("STREAMGAUGE_TEST_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip("needs Chromium (apt-get install chromium), or its path in STREAMGAUGE_TEST_CHROMIUM")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser

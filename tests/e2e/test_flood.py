@@ -3,7 +3,6 @@
 import csv
 import gzip
 import json
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,13 +10,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.browser import DESKTOP, PHONE, chromium, create_login, needs_chromium, save, sign_in
+from tests.e2e.conftest import OpenPage
 from tests.support.system import PROJECT, System, running_system, wait_until
 
-pytestmark = [needs_chromium, pytest.mark.browser]
+pytestmark = pytest.mark.browser
 
 RECORD = PROJECT / "simulator" / "data" / "usgs_01589330_dead_run_2018_06.csv.gz"
-SCREENSHOTS = Path(os.environ.get("STREAMGAUGE_TEST_SCREENSHOTS") or PROJECT / "tests" / "output")
+DESKTOP = {"width": 1440, "height": 900}
+PHONE = {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
@@ -26,15 +26,9 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with running_system(tmp_path_factory.mktemp("flood")) as system:
         system.worker.start()
         system.subscriber.start()
-        system.web.start()
         done = system.run("-m", "simulator", "replay", str(RECORD), "--device", "dead-run", "--rate", "max")
         assert json.loads(done.stdout)["stored"] == 8928
         yield system
-
-
-@pytest.fixture(scope="module")
-def login(system: System) -> tuple[str, str]:
-    return create_login(system)
 
 
 def test_exactly_the_recorded_rows_with_the_recorded_values_are_stored(system: System) -> None:
@@ -43,7 +37,8 @@ def test_exactly_the_recorded_rows_with_the_recorded_values_are_stored(system: S
             datetime.fromisoformat(row["time"]): (float(row["level_m"]), float(row["flow_m3_s"]))
             for row in csv.DictReader(source)
         }
-    rows = system.rows("SELECT time, level_m, flow_m3_s FROM readings")
+    query = "SELECT time, level_m, flow_m3_s FROM readings JOIN devices ON id = device_id WHERE name = 'dead-run'"
+    rows = system.rows(query)
     assert len(rows) == len(recorded) == 8928
     assert {row.time: (row.level_m, row.flow_m3_s) for row in rows} == recorded
     assert not system.rows("SELECT * FROM dead_letters")
@@ -52,17 +47,14 @@ def test_exactly_the_recorded_rows_with_the_recorded_values_are_stored(system: S
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(("width", "viewport"), [("desktop", DESKTOP), ("phone", PHONE)])
 def test_the_floods_are_on_the_station_page(
-    system: System, login: tuple[str, str], width: str, viewport: dict[str, int], theme: str
+    open_page: OpenPage, screenshots: Path, width: str, viewport: dict[str, int], theme: str
 ) -> None:
-    with chromium() as browser:
-        context = browser.new_context(viewport=viewport, color_scheme=theme, locale="en-GB")  # type: ignore[arg-type]
-        page = sign_in(context, system, login)
-        page.goto(f"{system.http_url}/stations/dead-run?from=2018-06-01T04:00:00Z&to=2018-07-02T04:00:00Z")
-        expect(page.locator("#history canvas").first).to_be_visible()
-        page.wait_for_timeout(500)
-        highest = highest_drawn_level(page)
-        save(page, SCREENSHOTS / f"flood-{theme}-{width}.png")
-    assert highest == pytest.approx(1.8806, abs=1e-9), "the flood's peak is not on the chart"
+    page = open_page("/stations/dead-run", viewport=viewport, color_scheme=theme)
+    page.goto("/stations/dead-run?from=2018-06-01T04:00:00Z&to=2018-07-02T04:00:00Z")
+    expect(page.locator("#history canvas").first).to_be_visible()
+    page.wait_for_timeout(500)
+    page.screenshot(path=screenshots / f"flood-{width}-{theme}.png", full_page=True)
+    assert highest_drawn_level(page) == pytest.approx(1.8806, abs=1e-9), "the flood's peak is not on the chart"
 
 
 def highest_drawn_level(page: Page) -> float:
@@ -78,24 +70,22 @@ def highest_drawn_level(page: Page) -> float:
 
 
 def test_a_new_reading_appears_without_a_reload_and_nothing_is_missed_while_the_server_is_away(
-    system: System, login: tuple[str, str]
+    system: System, open_page: OpenPage
 ) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
-    with chromium() as browser:
-        page = sign_in(browser.new_context(viewport=DESKTOP, locale="en-GB"), system, login)  # type: ignore[arg-type]
-        send(system, now - timedelta(minutes=10), 1.111)
-        page.goto(f"{system.http_url}/stations/live-creek")
-        level = page.locator("#head .level")
-        expect(level).to_have_text("1.11", timeout=10_000)
-        send(system, now - timedelta(minutes=5), 1.234)
-        expect(level).to_have_text("1.23", timeout=10_000)
+    send(system, now - timedelta(minutes=10), 1.111)
+    page = open_page("/stations/live-creek", viewport=DESKTOP, is_expected="WebSocket")
+    level = page.locator("#head .level")
+    expect(level).to_have_text("1.11", timeout=10_000)
+    send(system, now - timedelta(minutes=5), 1.234)
+    expect(level).to_have_text("1.23", timeout=10_000)
 
-        system.web.kill()
-        send(system, now, 1.357)
-        system.web.start()
-        expect(level).to_have_text("1.36", timeout=30_000)
-        page.reload()
-        expect(level).to_have_text("1.36")
+    system.web.kill()
+    send(system, now, 1.357)
+    system.web.start()
+    expect(level).to_have_text("1.36", timeout=30_000)
+    page.reload()
+    expect(level).to_have_text("1.36")
 
 
 def send(system: System, moment: datetime, level_m: float) -> None:
@@ -103,6 +93,5 @@ def send(system: System, moment: datetime, level_m: float) -> None:
     path = system.directory / "one.csv"
     path.write_text(f"time,level_m\n{moment.isoformat()},{level_m}\n")
     system.run("-m", "simulator", "replay", str(path), "--device", "live-creek", "--rate", "max")
-    wait_until(
-        lambda: system.scalar("SELECT count(*) FROM readings WHERE level_m = :level", level=level_m) == 1, "not stored"
-    )
+    query = "SELECT count(*) FROM readings WHERE level_m = :level"
+    wait_until(lambda: system.scalar(query, level=level_m) == 1, "not stored")
