@@ -1,0 +1,1 @@
+"""The names that others rely on: settings, topics, tables, metrics, addresses."""
