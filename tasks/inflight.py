@@ -59,12 +59,14 @@ class Task:
         id: the same one however often it is enqueued.
         body: what the worker gets.
         parts: the messages in it, each with how many of its items the task carries.
+        senders: whose lanes are closed until it is committed.
         retry_at_s: when it is enqueued again unless something is heard of it, by the caller's clock.
     """
 
     id: str
     body: dict[str, Any]
     parts: list[tuple[Taken, int]]
+    senders: list[str]
     retry_at_s: float = 0.0
 
 
@@ -136,23 +138,25 @@ class Inflight:
         return taken
 
     def next_task(self, task_id: str, max_items: int) -> Task | None:
-        """Put what waits, at most ``max_items`` of it, into a task; ``None`` if nothing waits."""
+        """Put what waits, at most ``max_items`` of it, into a task; ``None`` if nothing waits that may travel now.
+
+        Nothing of a sender travels while a task with earlier readings of that sender is under way.
+        """
         if not self._pending:
             return None
-        load = _Load(max_items, TASK_REFUSED_BYTES)
+        load, senders = _Load(max_items, TASK_REFUSED_BYTES), list[str]()
         while self._pending and not load.full:
             sender, queue = self._pending.take_oldest()
+            senders.append(sender)
             while queue and not load.full:
                 _, pending = queue[0]
                 load.take_from(pending)
                 if not pending.readings and not pending.rejected:
                     queue.popleft()
-            if queue:
-                self._pending.put_back(sender, queue)
         self._pending_items -= max_items - load.left_items
         self._pending_bytes -= TASK_REFUSED_BYTES - load.left_bytes
         body = ingest_body(load.messages, load.readings, load.rejected)
-        self._tasks[task_id] = task = Task(id=task_id, body=body, parts=load.parts)
+        self._tasks[task_id] = task = Task(id=task_id, body=body, parts=load.parts, senders=senders)
         return task
 
     def complete(self, notice: Notice) -> list[Taken]:
@@ -160,6 +164,7 @@ class Inflight:
         task = self._tasks.pop(notice.task_id, None)
         if task is None:
             return []
+        self._pending.release(task.senders)
         settled = []
         for index, (taken, items) in enumerate(task.parts):
             taken.open_items -= items

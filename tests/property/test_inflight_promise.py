@@ -60,13 +60,13 @@ class Promise(RuleBasedStateMachine):
     @rule(target=known_tasks, most=st.integers(1, 9))
     def next_task(self, most: int) -> str:
         task_id = f"task-{len(self.task_items)}"
-        waiting = self.inflight.pending_items
+        waiting, may_travel = self.inflight.pending_items, self.items_that_may_travel()
         task = self.inflight.next_task(task_id, most)
         if task is None:
-            assert waiting == 0
+            assert may_travel == 0
             return "task-of-nobody"
         items = [*task.body["columns"]["device"], *(dead[2] for dead in task.body["dead"])]
-        assert 0 < len(items) == min(most, waiting)
+        assert 0 < len(items) == min(most, may_travel)
         assert self.inflight.pending_items == waiting - len(items)
         self.in_tasks.update(items)
         self.task_items[task_id] = set(items)
@@ -76,6 +76,22 @@ class Promise(RuleBasedStateMachine):
         for item, index in zip(items, indices, strict=True):
             assert item in self.items[int(task.body["messages"][index][0])]
         return task_id
+
+    def sender(self, number: int) -> str:
+        return self.taken[number].gateway or str(number)
+
+    def items_that_may_travel(self) -> int:
+        """Items in no task yet, of senders that have no task under way."""
+        under_way = {
+            self.sender(number)
+            for task in self.inflight.overdue(float("inf"))
+            for number in self.task_messages[task.id]
+        }
+        return sum(
+            len(self.items[number] - set(self.in_tasks))
+            for number in self.on_connection
+            if self.sender(number) not in under_way
+        )
 
     @rule(task_id=known_tasks, losses=st.lists(st.booleans(), max_size=9))
     def complete(self, task_id: str, losses: list[bool]) -> None:
@@ -143,10 +159,10 @@ class Promise(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Once everything is heard of, nothing is held any more."""
         number = 0
-        while self.inflight.next_task(f"last-{number}", 3) is not None:
+        while self.inflight.next_task(f"last-{number}", 3) is not None or self.inflight.tasks:
             number += 1
-        for task in self.inflight.overdue(float("inf")):
-            self.inflight.complete(Notice(task.id, "me", {}))
+            for task in self.inflight.overdue(float("inf")):
+                self.inflight.complete(Notice(task.id, "me", {}))
         list(self.inflight.acknowledgeable())
         assert self.inflight.messages == self.inflight.tasks == self.inflight.pending_items == 0
 

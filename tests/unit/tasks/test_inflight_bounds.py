@@ -1,7 +1,7 @@
 """What the subscriber holds is bounded in bytes too: refused payloads may be large."""
 
 from streamgauge.errors import DeadReason
-from streamgauge.queue import Message
+from streamgauge.queue import Message, Notice
 from streamgauge.wire import Arrival, Rejected
 from tasks.inflight import TASK_REFUSED_BYTES, Inflight
 
@@ -23,6 +23,7 @@ def test_a_task_takes_refused_payloads_up_to_its_bytes_and_leaves_the_rest_for_t
     sizes = []
     while task := inflight.next_task(f"task-{len(sizes)}", 500):
         sizes.append(len(task.body["dead"]))
+        inflight.complete(Notice(task.id, "me", {}))
     assert sizes == [2, 2, 1]
     assert (inflight.pending_bytes, inflight.pending_items) == (0, 0)
 
