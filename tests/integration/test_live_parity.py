@@ -24,7 +24,8 @@ def test_flags_expectations_and_scores_stored_live_equal_those_of_one_pass(tmp_p
         columns = "time, level_m, (flags->>'level_m')::int AS flag, expected_m, low_m, high_m, score"
         stored = {
             kind: system.rows(
-                f"SELECT {columns} FROM readings JOIN devices ON id = device_id WHERE name = :name ORDER BY time", name=kind
+                f"SELECT {columns} FROM readings JOIN devices ON id = device_id WHERE name = :name ORDER BY time",
+                name=kind,
             )
             for kind in ("batches", "single")
         }
