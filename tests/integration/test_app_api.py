@@ -108,6 +108,19 @@ def test_each_refused_reading_is_named_and_kept(client: FlaskClient, engine: Eng
     assert sum(dead(engine).values()) == 3
 
 
+def test_an_item_that_is_nested_too_deep_is_named_and_its_neighbours_are_stored(
+    client: FlaskClient, engine: Engine, redis: Redis
+) -> None:
+    sound = json.dumps(reading()).encode()
+    payload = b"[" + sound + b',{"device":' + b"[" * 500 + b"]" * 500 + b"}]"
+    with worker(engine, redis):
+        answer = client.post("/api/v1/readings", data=payload)
+    problem = answer.json or {}
+    assert answer.status_code == 422
+    assert [item["index"] for item in problem["errors"]] == [1]
+    assert (count(engine, "readings"), sum(dead(engine).values())) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [(b"\xff\xfe", "not_json"), (b"[" * 50_000, "not_json"), (b"7", "not_a_reading"), (b"[]", "empty_batch")],
