@@ -149,7 +149,8 @@ def test_an_interrupted_replay_still_prints_its_ledger(broker: Server, tmp_path:
         text=True,
     ) as process:
         assert process.stderr is not None
-        assert "sent" in process.stderr.readline()
+        # What the broker still holds for this client may be remarked on first.
+        assert any(" sent" in line for line in process.stderr)
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=10)
     assert process.returncode == 130
