@@ -5,6 +5,7 @@ readings are committed, its worker puts a notice on a bounded Redis stream, ``st
 """
 
 import base64
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ QUEUES = (READINGS, ALERTS, BATCH)
 
 INGEST_TASK = "streamgauge.ingest"
 MAKE_PARTITIONS_TASK = "streamgauge.maintenance.make_partitions"
+
+log = logging.getLogger("streamgauge.queue")
 
 STORED_KEY = "streamgauge:stored"
 STORED_MAX_NOTICES = 20_000
@@ -189,10 +192,14 @@ def parse_notices(answer: Any) -> tuple[str | None, list[Notice]]:
     for _key, entries in streams:
         nested = len(entries) == 1 and entries[0] and isinstance(entries[0][0], list | tuple)
         for entry_id, fields in entries[0] if nested else entries:
-            values = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
-            dead = {int(message): int(count) for message, count in orjson.loads(values[b"dead"]).items()}
-            notices.append(Notice(values[b"task"].decode(), values[b"to"].decode(), dead))
             last_id = entry_id.decode()
+            values = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
+            try:
+                dead = {int(message): int(count) for message, count in orjson.loads(values[b"dead"]).items()}
+                notices.append(Notice(values[b"task"].decode(), values[b"to"].decode(), dead))
+            except (KeyError, ValueError, AttributeError):
+                # Somebody else's entry, or another version's: its task is enqueued again, which is harmless.
+                log.warning("notice not understood", extra={"entry": last_id})
     return last_id, notices
 
 

@@ -61,6 +61,7 @@ class Task:
         parts: the messages in it, each with how many of its items the task carries.
         senders: whose lanes are closed until it is committed.
         retry_at_s: when it is enqueued again unless something is heard of it, by the caller's clock.
+        attempts: how often it was enqueued since something was last known of the queue.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Task:
     parts: list[tuple[Taken, int]]
     senders: list[str]
     retry_at_s: float = 0.0
+    attempts: int = 0
 
 
 @dataclass(slots=True)
@@ -185,7 +187,7 @@ class Inflight:
     def doubt_all(self, now_s: float) -> None:
         """The queue or its notices were away: nothing is known of any task, so each is enqueued again at once."""
         for task in self._tasks.values():
-            task.retry_at_s = now_s
+            task.retry_at_s, task.attempts = now_s, 0
 
     def forget_connection(self) -> None:
         """The connection is lost: the broker will send unacknowledged messages again, and these can no longer be acknowledged.

@@ -3,10 +3,12 @@
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import orjson
 from billiard.exceptions import SoftTimeLimitExceeded
 from redis import RedisError
 
@@ -78,6 +80,9 @@ def _count(outcome: Outcome) -> None:
     for stored in outcome.stored:
         metrics.READINGS_STORED.inc(len(stored.names))
         metrics.READINGS_DUPLICATE.inc(stored.duplicates)
+        for flags, count in Counter(stored.new.flags).items():
+            if flag := orjson.loads(flags).get("level_m"):
+                metrics.FLAGS.labels(str(flag)).inc(count)
         for delay_s, count in _distinct((now_us - stored.new.received_us) / MICROSECONDS_PER_SECOND):
             _observe(delay_s, count)
     for lost in outcome.lost:

@@ -126,6 +126,8 @@ class MqttLink:
             left_bytes -= len(self.received[-1].payload)
             if left_bytes <= 0:
                 break
+        # A DISCONNECT from the broker makes paho close the socket and report success.
+        self._connected()
 
     def flush(self) -> None:
         """Send what waits to be sent, as far as the socket takes it.
@@ -148,6 +150,7 @@ class MqttLink:
             BrokerUnavailable: the broker has not answered for too long.
         """
         self._check(self._connected().loop_misc())
+        self._connected()
 
     def acknowledge(self, mid: int) -> None:
         """Acknowledge one message of this connection; it is sent with the next ``flush``."""

@@ -125,6 +125,13 @@ def is_transient(error: Exception) -> bool:
 def _isolate(work: Work, services: Services, error: Exception) -> Outcome:
     outcome = Outcome()
     if len(work) == 1 and not work.refused:
+        try:
+            # Once more: what this process remembered wrongly (a dropped partition, a device) is forgotten by now.
+            return ingest(work, services)
+        except Exception as again:
+            if is_transient(again):
+                raise
+            error = again
         outcome.lost.append(work.lose(0, DeadReason.PROCESSING_FAILED, f"{type(error).__name__}: {error}"))
         with services.engine.begin() as connection:
             write_dead_letters(connection, [reading.letter for reading in outcome.lost])

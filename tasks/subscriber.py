@@ -42,6 +42,8 @@ TICK_S = 1.0
 QUEUE_RETRY_S = 0.5
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.2, 10.0
 DRAIN_S = 5.0
+RESEND_DOUBLINGS = 4
+"""A task that is enqueued again and again is so ever more rarely, down to every 16th part of the first pace."""
 
 
 class Backoff:
@@ -134,6 +136,8 @@ class Subscriber:
                 self._notices_backoff.succeeded()
                 self._inflight.doubt_all(now_s)
         if not self._link.is_open and self._link_backoff.due(now_s):
+            # However the connection was lost: identifiers of messages mean nothing on the next one.
+            self._inflight.forget_connection()
             try:
                 self._link.open()
             except BrokerUnavailable as error:
@@ -208,7 +212,8 @@ class Subscriber:
             log.warning("queue not reached", extra={"error": str(error)})
             task.retry_at_s = self._queue_retry_at_s = now_s + QUEUE_RETRY_S
             return False
-        task.retry_at_s = now_s + self._settings.resend_after_s
+        task.retry_at_s = now_s + self._settings.resend_after_s * 2 ** min(task.attempts, RESEND_DOUBLINGS)
+        task.attempts += 1
         return True
 
     def _hear(self) -> None:
@@ -239,6 +244,8 @@ class Subscriber:
             metrics.INTAKE_PAUSED.labels(reason).set(self._pause_reason() == reason)
 
     def _resend(self, now_s: float) -> None:
+        if self._queue_is_long:
+            return  # What is overdue is most likely in there; more copies would only make it longer.
         for task in self._inflight.overdue(now_s):
             if not self._send(task, now_s):
                 return

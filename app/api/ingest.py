@@ -16,7 +16,7 @@ from app.api.blueprint import blueprint
 from app.connections import Connections, connections
 from app.errors import RETRY_AFTER_S, problem
 from streamgauge.errors import DeadReason, NotCommittedInTime, QueueUnavailable
-from streamgauge.metrics import READINGS_RECEIVED
+from streamgauge.metrics import READINGS_DEAD, READINGS_RECEIVED
 from streamgauge.queue import (
     Message,
     enqueue_ingest,
@@ -52,6 +52,8 @@ def post_readings() -> Response:
     now = datetime.now(UTC)
     received = receive(request.get_data(), limits_of(linked.settings), now)
     READINGS_RECEIVED.labels(SOURCE).inc(len(received.readings) + sum(item.readings for _, item in received.rejected))
+    for _, item in received.rejected:
+        READINGS_DEAD.labels(item.reason).inc(max(1, item.readings))
     try:
         dead_later = _commit(linked, received, now)
     except NotCommittedInTime:

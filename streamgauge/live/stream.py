@@ -51,7 +51,16 @@ def read_after(redis: "Redis", last_id: str, block_ms: int | None = None, count:
     """
     answer: Any = redis.xread({LIVE_KEY: last_id}, count=count, block=block_ms)
     entries = _entries(answer)
-    return [Event(id=_text(entry_id), readings=orjson.loads(fields[b"readings"])) for entry_id, fields in entries]
+    return [Event(id=_text(entry_id), readings=_readings(fields)) for entry_id, fields in entries]
+
+
+def _readings(fields: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+    """An entry's readings; none for an entry that is not ours or of another version."""
+    try:
+        readings = orjson.loads(fields[b"readings"])
+    except (KeyError, ValueError):
+        return []
+    return readings if isinstance(readings, list) else []
 
 
 def newest_id(redis: "Redis") -> str:

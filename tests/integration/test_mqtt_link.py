@@ -1,0 +1,37 @@
+"""The subscriber's MQTT connection notices that it is lost, however the broker says so."""
+
+import select
+import time
+
+import pytest
+
+from tasks.mqtt_link import BrokerUnavailable, LinkOptions, MqttLink
+
+
+def link(mqtt_url: str) -> MqttLink:
+    return MqttLink(
+        LinkOptions(
+            url=mqtt_url,
+            protocol="auto",
+            client_id="the-same-for-both",
+            ca_file=None,
+            receive_maximum=100,
+            session_expiry_s=60,
+            topics=["streamgauge/v1/devices/+/readings"],
+        )
+    )
+
+
+def test_a_session_that_another_takes_over_is_a_lost_connection(mqtt_url: str) -> None:
+    first, second = link(mqtt_url), link(mqtt_url)
+    first.open()
+    # An MQTT 5 broker says DISCONNECT (session taken over), upon which paho closes the socket and reports success.
+    second.open()
+    deadline_s = time.monotonic() + 10
+    with pytest.raises(BrokerUnavailable):
+        while time.monotonic() < deadline_s:
+            if select.select([first.fileno()], [], [], 0.2)[0]:
+                first.read()
+    assert not first.is_open
+    second.leave()
+    assert not second.is_open
