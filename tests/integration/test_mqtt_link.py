@@ -22,16 +22,20 @@ def link(mqtt_url: str) -> MqttLink:
     )
 
 
+def read_for(one: MqttLink, seconds: float) -> None:
+    deadline_s = time.monotonic() + seconds
+    while time.monotonic() < deadline_s:
+        if select.select([one.fileno()], [], [], 0.2)[0]:
+            one.read()
+
+
 def test_a_session_that_another_takes_over_is_a_lost_connection(mqtt_url: str) -> None:
     first, second = link(mqtt_url), link(mqtt_url)
     first.open()
     # An MQTT 5 broker says DISCONNECT (session taken over), upon which paho closes the socket and reports success.
     second.open()
-    deadline_s = time.monotonic() + 10
     with pytest.raises(BrokerUnavailable):
-        while time.monotonic() < deadline_s:
-            if select.select([first.fileno()], [], [], 0.2)[0]:
-                first.read()
+        read_for(first, 10)
     assert not first.is_open
     second.leave()
     assert not second.is_open
