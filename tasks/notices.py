@@ -31,9 +31,8 @@ class NoticeStream:
             QueueUnavailable: Redis cannot be reached.
         """
         try:
-            # Begin with what is newest now, not where we were: a Redis that was emptied or replaced may count from lower
-            # ids. The caller doubts every task after this, and so needs no notice that was missed.
-            self._last_id = newest_notice_id(self._redis)
+            if not self._last_id:
+                self._last_id = newest_notice_id(self._redis)
             self._connection = self._redis.connection_pool.get_connection()
             self._connection.connect()
             self._wait()
@@ -42,7 +41,7 @@ class NoticeStream:
             raise QueueUnavailable(f"Redis cannot be reached ({error})") from error
 
     def close(self) -> None:
-        """Give the connection up; ``open`` makes a new one, which hears what comes from then on."""
+        """Give the connection up; ``open`` makes a new one and goes on after the last notice that was heard."""
         if self._connection is not None:
             self._connection.disconnect()
             self._redis.connection_pool.release(self._connection)
