@@ -20,6 +20,7 @@ from redis import Redis, RedisError
 
 from streamgauge import logs, metrics
 from streamgauge.errors import QueueUnavailable, SettingsError
+from streamgauge.mqtt.link import BrokerUnavailable, LinkOptions, MqttLink
 from streamgauge.queue import (
     READINGS,
     SOCKET_TIMEOUT_S,
@@ -33,7 +34,6 @@ from streamgauge.reading import to_microseconds
 from streamgauge.settings import SubscriberSettings, load
 from streamgauge.wire import SUBSCRIPTIONS, Limits, decode_message, encode_stored, stored_topic
 from tasks.inflight import Inflight, Taken, Task
-from tasks.mqtt_link import BrokerUnavailable, LinkOptions, MqttLink
 from tasks.notices import NoticeStream
 
 log = logging.getLogger("streamgauge.subscriber")
@@ -150,6 +150,8 @@ class Subscriber:
     def _lose_broker(self, error: BrokerUnavailable) -> None:
         log.warning("broker lost", extra={"error": str(error), "held_messages": self._inflight.messages})
         metrics.MQTT_CONNECTED.set(0)
+        # A connection that is lost as soon as it is made must not be made again at once.
+        self._link_backoff.failed(time.monotonic())
         self._link.close()
         self._inflight.forget_connection()
 

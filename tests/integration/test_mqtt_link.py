@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tasks.mqtt_link import BrokerUnavailable, LinkOptions, MqttLink
+from streamgauge.mqtt.link import BrokerUnavailable, LinkOptions, MqttLink
 
 
 def link(mqtt_url: str) -> MqttLink:

@@ -1,4 +1,4 @@
-"""One MQTT connection with a persistent session, driven by the caller's own loop: no thread, acknowledgement by hand."""
+"""One MQTT connection, driven by the caller's own loop: no thread, acknowledgement by hand."""
 
 import logging
 import select
@@ -6,7 +6,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -17,7 +17,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from streamgauge.errors import TransientError
-from tasks.mqtt_properties import share_tables
+from streamgauge.mqtt.properties import pass_over_properties
 
 log = logging.getLogger("streamgauge.mqtt")
 
@@ -39,29 +39,59 @@ class BrokerUnavailable(TransientError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LinkOptions:
-    """How to connect; see ``SubscriberSettings`` for what each means."""
+class Will:
+    """What the broker says in our name, retained, once it has lost us."""
 
-    url: str
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkOptions:
+    """How to connect.
+
+    Attributes:
+        url: ``mqtt://user:password@host:port``, or ``mqtts://…`` for TLS.
+        protocol: ``auto`` (5, then 3.1.1), ``5`` or ``3.1.1``.
+        client_id: who we are; the same one takes the session over.
+        ca_file: authorities for TLS; None: the system's.
+        receive_maximum: most messages that an MQTT 5 broker may have unacknowledged with us.
+        session_expiry_s: how long an MQTT 5 broker keeps our session while we are away; 0: no session is kept, by none.
+        topics: what to listen to; there may be none.
+        will: the last will.
+        certificate_file: our own certificate for TLS, in PEM, with its chain.
+        key_file: the certificate's private key.
+    """
+
+    url: str = field(repr=False)
     protocol: str
     client_id: str
     ca_file: Path | None
     receive_maximum: int
     session_expiry_s: int
     topics: Sequence[str]
+    will: Will | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
 
 
 class MqttLink:
-    """A subscribed connection. ``received`` fills up with messages while ``read`` runs."""
+    """A subscribed connection. ``received`` fills up with messages while ``read`` runs.
+
+    Attributes:
+        received: messages that wait for the caller, oldest first.
+        max_packet_bytes: the longest packet that the broker takes; None: it named no bound.
+    """
 
     def __init__(self, options: LinkOptions) -> None:
-        share_tables()
+        pass_over_properties()
         self._options = options
         self._client: mqtt.Client | None = None
         self._refusal: str | None = None
         self._accepted = False
         self._subscribed = False
         self.received: deque[mqtt.MQTTMessage] = deque()
+        self.max_packet_bytes: int | None = None
 
     def open(self) -> None:
         """Connect, resume the session and subscribe; MQTT 5 first, 3.1.1 if the broker does not speak it.
@@ -73,7 +103,11 @@ class MqttLink:
         for version in _VERSIONS[self._options.protocol]:
             try:
                 self._open(version)
-            except (OSError, BrokerUnavailable) as error:
+            except (
+                OSError,
+                ValueError,
+                BrokerUnavailable,
+            ) as error:  # ValueError: paho on a broker that answers nonsense.
                 self.close()
                 problems.append(f"MQTT {'5' if version == MQTTProtocolVersion.MQTTv5 else '3.1.1'}: {error}")
             else:
@@ -156,9 +190,9 @@ class MqttLink:
         """Acknowledge one message of this connection; it is sent with the next ``flush``."""
         self._connected().ack(mid, QOS)
 
-    def publish(self, topic: str, payload: bytes) -> None:
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish with QoS 1; it is sent with the next ``flush``, and again after a reconnection only if the caller does."""
-        self._connected().publish(topic, payload, qos=QOS)
+        self._connected().publish(topic, payload, qos=QOS, retain=retain)
 
     def _connected(self) -> mqtt.Client:
         if self._client is None or self._client.socket() is None:
@@ -172,6 +206,7 @@ class MqttLink:
     def _open(self, version: MQTTProtocolVersion) -> None:
         self._accepted, self._subscribed, self._refusal = False, False, None
         self.received.clear()
+        self.max_packet_bytes = None
         self._client = client = self._new_client(version)
         where = urlsplit(self._options.url)
         session: dict[str, Any] = {}
@@ -179,18 +214,19 @@ class MqttLink:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.SessionExpiryInterval = self._options.session_expiry_s
             properties.ReceiveMaximum = self._options.receive_maximum
-            session = {"clean_start": False, "properties": properties}
+            session = {"clean_start": self._options.session_expiry_s == 0, "properties": properties}
         client.connect(where.hostname or "", _port(where), keepalive=KEEPALIVE_S, **session)
         self._pump_until(lambda: self._accepted, "no answer to CONNECT")
-        client.subscribe([(topic, QOS) for topic in self._options.topics])
-        self._pump_until(lambda: self._subscribed, "no answer to SUBSCRIBE")
+        if self._options.topics:
+            client.subscribe([(topic, QOS) for topic in self._options.topics])
+            self._pump_until(lambda: self._subscribed, "no answer to SUBSCRIBE")
 
     def _new_client(self, version: MQTTProtocolVersion) -> mqtt.Client:
         is_5 = version == MQTTProtocolVersion.MQTTv5
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._options.client_id,
-            clean_session=None if is_5 else False,
+            clean_session=None if is_5 else self._options.session_expiry_s == 0,
             protocol=version,
             manual_ack=True,
             reconnect_on_failure=False,
@@ -200,9 +236,9 @@ class MqttLink:
         if where.username is not None:
             client.username_pw_set(unquote(where.username), unquote(where.password) if where.password else None)
         if where.scheme == "mqtts":
-            client.tls_set(
-                ca_certs=str(self._options.ca_file) if self._options.ca_file else None, cert_reqs=ssl.CERT_REQUIRED
-            )
+            self._use_tls(client)
+        if self._options.will is not None:
+            client.will_set(self._options.will.topic, self._options.will.payload, qos=QOS, retain=True)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
@@ -210,6 +246,11 @@ class MqttLink:
         client.on_socket_register_write = lambda *_: None
         client.max_inflight_messages_set(0xFFFF)
         return client
+
+    def _use_tls(self, client: mqtt.Client) -> None:
+        files = (self._options.ca_file, self._options.certificate_file, self._options.key_file)
+        ca_file, certificate_file, key_file = (None if file is None else str(file) for file in files)
+        client.tls_set(ca_certs=ca_file, certfile=certificate_file, keyfile=key_file, cert_reqs=ssl.CERT_REQUIRED)
 
     def _pump_until(self, reached: Callable[[], bool], complaint: str) -> None:
         deadline_s = time.monotonic() + CONNECT_TIMEOUT_S
@@ -227,11 +268,12 @@ class MqttLink:
             if self._refusal:
                 raise BrokerUnavailable(self._refusal)
 
-    def _on_connect(self, _client: mqtt.Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+    def _on_connect(self, _client: mqtt.Client, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
             self._refusal = f"the broker refused us: {reason}"
         else:
             self._accepted = True
+            self.max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
 
     def _on_subscribe(self, _client: mqtt.Client, _userdata: Any, _mid: int, reasons: Any, _properties: Any) -> None:
         refused = [str(reason) for reason in reasons if reason.is_failure]
