@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prometheus_client.metrics import MetricWrapperBase
 
-from streamgauge import metrics, settings
+from streamgauge import gateway_metrics, metrics, settings
 
 PROJECT = Path(__file__).parents[2]
 
@@ -28,6 +28,14 @@ OTHER_VARIABLES = {
     "STREAMGAUGE_EMBEDDED_FLOWER_LOGIN": ("`make up`", "Set by the supervisor for Flower: user and password."),
     "STREAMGAUGE_DEV_PASSWORD": ("`docker compose`", "Password of the servers in `compose.yaml`."),
     "STREAMGAUGE_HTTP_URL": ("simulator", "Where `--http` sends; written to `.streamgauge/urls.env` by `make up`."),
+    "STREAMGAUGE_GATEWAY_UDP": (
+        "simulator",
+        "Where simulated forwarders send to, `host:port`; written to `.streamgauge/urls.env` by `make up`.",
+    ),
+    "STREAMGAUGE_GATEWAY_URL": (
+        "other programs",
+        "The gateway's page; written to `.streamgauge/urls.env` by `make up`.",
+    ),
     "STREAMGAUGE_API_TOKEN": ("simulator", "The bearer token that `--http` sends with."),
     "STREAMGAUGE_NO_SKIPS": ("tests", "1: a skipped test is a failure."),
     "STREAMGAUGE_TEST_SEED": ("tests", "Seed of the test that kills parts at random."),
@@ -90,7 +98,8 @@ def metrics_document() -> str:
         MADE,
         "",
         "In Prometheus's text format on `/metrics` of each process. The web serves it on its own port; subscriber and workers do",
-        "once `STREAMGAUGE_SUBSCRIBER_METRICS_PORT` and `STREAMGAUGE_WORKER_METRICS_PORT` are set.",
+        "once `STREAMGAUGE_SUBSCRIBER_METRICS_PORT` and `STREAMGAUGE_WORKER_METRICS_PORT` are set; the gateway, whose metrics begin",
+        "with `streamgauge_gateway_`, on its own port.",
         "",
         *_table(("metric", "type", "labels", "meaning"), (
             (f"`{name}`", kind, labels or "–", meaning) for name, kind, labels, meaning in rows
@@ -111,7 +120,7 @@ def main() -> None:
 
 
 def _declared_metrics() -> Iterator[tuple[str, str, str, str]]:
-    for value in vars(metrics).values():
+    for value in [*vars(metrics).values(), *vars(gateway_metrics).values()]:
         if isinstance(value, MetricWrapperBase):
             described = next(iter(value.describe()))
             name = described.name + ("_total" if described.type == "counter" else "")

@@ -1,0 +1,154 @@
+"""Settings of the parts that run in the cloud: subscriber, workers, web, migrations."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamgauge.settings.common import CommonSettings, LimitSettings, MqttSettings, QueueSettings, StoreSettings
+from streamgauge.settings.declare import flag, name, path, seconds, secret_key, setting, url, whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubscriberSettings(CommonSettings, MqttSettings, QueueSettings, LimitSettings):
+    """The MQTT subscriber."""
+
+    client_id: str = setting(
+        "SUBSCRIBER_CLIENT_ID",
+        name,
+        "Fixed MQTT client id: one per replica, kept over restarts.",
+        default="streamgauge-subscriber-0",
+    )
+    share_group: str | None = setting(
+        "SUBSCRIBER_SHARE_GROUP", name, "Subscribe as `$share/<group>/…`, on brokers that redistribute.", default=None
+    )
+    max_inflight_messages: int = setting(
+        "SUBSCRIBER_MAX_INFLIGHT",
+        whole(1, 65_535),
+        "Most messages held unacknowledged; MQTT 5's Receive Maximum.",
+        default=5_000,
+    )
+    max_inflight_tasks: int = setting(
+        "SUBSCRIBER_MAX_TASKS",
+        whole(1, 1_000),
+        "Most tasks under way at once; what arrives meanwhile shares the next one.",
+        default=4,
+    )
+    max_pending_readings: int = setting(
+        "SUBSCRIBER_MAX_PENDING",
+        whole(1, 1_000_000),
+        "Readings taken and not yet in a task at which the subscriber stops taking messages.",
+        default=10_000,
+    )
+    max_pending_bytes: int = setting(
+        "SUBSCRIBER_MAX_PENDING_BYTES",
+        whole(2**20, 2**40),
+        "Bytes of refused payloads, not yet in a task, at which the subscriber stops taking messages.",
+        default=64 * 2**20,
+    )
+    resend_after_s: float = setting(
+        "SUBSCRIBER_RESEND_AFTER_S",
+        seconds(0.5, 3_600),
+        "A task of which nothing is heard for so long is enqueued again.",
+        default=30.0,
+    )
+    queue_pause_length: int = setting(
+        "SUBSCRIBER_QUEUE_PAUSE",
+        whole(1, 1_000_000),
+        "Tasks waiting in `readings` at which the subscriber stops taking messages.",
+        default=200,
+    )
+    session_expiry_s: int = setting(
+        "SUBSCRIBER_SESSION_EXPIRY_S",
+        whole(60, 4_294_967_294),
+        "How long an MQTT 5 broker keeps our session while we are away.",
+        default=604_800,
+    )
+    metrics_port: int = setting(
+        "SUBSCRIBER_METRICS_PORT", whole(0, 65_535), "Port of `/metrics`, on loopback; 0 for none.", default=0
+    )
+    metrics_host: str = setting(
+        "SUBSCRIBER_METRICS_HOST", str, "Address that `/metrics` is bound to.", default="127.0.0.1"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings(CommonSettings, StoreSettings, QueueSettings, LimitSettings):
+    """Celery workers and beat."""
+
+    auto_register: bool = setting(
+        "AUTO_REGISTER",
+        flag,
+        "Whether an unknown device is registered on its first reading (else: a dead letter).",
+        default=False,
+    )
+    model_dir: Path | None = setting(
+        "MODEL_DIR", path, "Folder of the model's artefact; the one that is shipped where it is not set.", default=None
+    )
+    task_soft_limit_s: int = setting(
+        "TASK_SOFT_LIMIT_S", whole(1, 3_600), "After so long a task is asked to stop.", default=60
+    )
+    task_hard_limit_s: int = setting(
+        "TASK_HARD_LIMIT_S", whole(2, 3_600), "After so long a task's process is killed.", default=90
+    )
+    visibility_timeout_s: int = setting(
+        "VISIBILITY_TIMEOUT_S",
+        whole(3, 86_400),
+        "After so long a task that nobody acknowledged is delivered again.",
+        default=300,
+    )
+    live_max_events: int = setting(
+        "LIVE_MAX_EVENTS", whole(100, 1_000_000), "Events kept in the live stream.", default=10_000
+    )
+    worker_metrics_port: int = setting(
+        "WORKER_METRICS_PORT", whole(0, 65_535), "Port of the workers' `/metrics`, on loopback; 0 for none.", default=0
+    )
+    worker_metrics_host: str = setting(
+        "WORKER_METRICS_HOST", str, "Address that the workers' `/metrics` is bound to.", default="127.0.0.1"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebSettings(CommonSettings, StoreSettings, LimitSettings):
+    """The web and API processes."""
+
+    secret_key: str = setting(
+        "SECRET_KEY",
+        secret_key,
+        "Signs sessions; at least 32 random characters, the same on every replica.",
+        secret=True,
+    )
+    http_port: int = setting("HTTP_PORT", whole(1, 65_535), "Port of the web server.", default=8000)
+    http_host: str = setting("HTTP_HOST", str, "Address that the web server is bound to.", default="127.0.0.1")
+    task_max_readings: int = setting(
+        "TASK_MAX_READINGS",
+        whole(1, 5_000),
+        "Most readings that share one Celery task; 1 gives strictly one task per reading.",
+        default=500,
+    )
+    commit_timeout_s: float = setting(
+        "COMMIT_TIMEOUT_S",
+        seconds(0.1, 60),
+        "How long `POST /readings` waits for the commit before it answers 503.",
+        default=5.0,
+    )
+    live_backlog_events: int = setting(
+        "LIVE_BACKLOG_EVENTS",
+        whole(8, 100_000),
+        "Events kept for one slow browser before it is told to ask anew.",
+        default=256,
+    )
+    cookie_secure: bool = setting("COOKIE_SECURE", flag, "Send the session cookie over HTTPS only.", default=True)
+    trusted_proxies: int = setting(
+        "TRUSTED_PROXIES", whole(0, 10), "How many proxies in front of us set X-Forwarded-*.", default=0
+    )
+    flower_url: str | None = setting(
+        "FLOWER_URL", url("http", "https"), "Where operators reach Flower; linked from the pages.", default=None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigrationSettings(CommonSettings):
+    """Alembic."""
+
+    database_url: str = setting(
+        "DATABASE_URL", url("postgresql"), "Postgres: `postgresql://user:password@host:port/name`.", secret=True
+    )
