@@ -1,12 +1,24 @@
 """The whole way of a level: its quality flag, what was expected of it, its score. Live, batch and edge call this."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from streamgauge.quality.check import Checked, check_levels
 from streamgauge.quality.parameters import DEFAULTS, StationParameters
 from streamgauge.quality.series import IntArray
-from streamgauge.scoring.features import FloatArray, build
-from streamgauge.scoring.model import Expected, Model, score
+from streamgauge.scoring.features import FeatureMatrix, FloatArray, build
+from streamgauge.scoring.model import Expected, score
+
+
+class Expects(Protocol):
+    """What expects levels: ``model.Model`` with XGBoost, ``edge.EdgeModel`` without; both say the same."""
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the trained model, which identifies it everywhere."""
+
+    def expect(self, features: FeatureMatrix, baseline_m: FloatArray) -> Expected:
+        """What is expected of each row: float32[m, len(FEATURES)] and the last usable levels, metres, float64[m]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +37,7 @@ class Judged:
 
 
 def judge(
-    model: Model,
+    model: Expects,
     station: IntArray,
     time_us: IntArray,
     level_m: FloatArray,

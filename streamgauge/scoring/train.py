@@ -21,8 +21,10 @@ from streamgauge.quality.check import check_levels
 from streamgauge.quality.flags import Flag
 from streamgauge.reading import format_time, from_microseconds, to_microseconds
 from streamgauge.scoring.card import model_card
+from streamgauge.scoring.edge import EDGE_FILE
 from streamgauge.scoring.evaluate import evaluate
 from streamgauge.scoring.features import FEATURES, FeatureMatrix, build, features_sha256
+from streamgauge.scoring.flatten import edge_bytes
 from streamgauge.scoring.model import ARTEFACT, CARD_FILE, MODEL_FILE, QUANTILES, Model
 from streamgauge.scoring.records import InvalidRecord, Record, read_record
 
@@ -125,7 +127,7 @@ def _examples_of(
 
 
 def write_artefact(folder: Path, record: Record, unseen: Record | None, training: Training = Training()) -> None:
-    """Train, judge, and write the model, its card as JSON and its card to read into a folder.
+    """Train, judge, and write the model, its edge tables, its card as JSON and its card to read into a folder.
 
     Args:
         folder: made where it does not exist.
@@ -141,6 +143,7 @@ def write_artefact(folder: Path, record: Record, unseen: Record | None, training
     card = _facts(content, record, training)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MODEL_FILE).write_bytes(content)
+    (folder / EDGE_FILE).write_bytes(edge_bytes(content))
     _write_card(folder, card)
     model = Model.load(folder)
     until_us = to_microseconds(training.train_until)

@@ -12,6 +12,7 @@ import pytest
 
 from streamgauge.scoring import evaluate as evaluation
 from streamgauge.scoring import train as training_module
+from streamgauge.scoring.edge import EDGE_FILE
 from streamgauge.scoring.model import ARTEFACT, CARD_FILE, MODEL_FILE, Model
 from streamgauge.scoring.records import InvalidRecord, Record, read_record
 from streamgauge.scoring.train import MODEL_CARD_FILE, RECORD, UNSEEN, Training, train, write_artefact
@@ -69,7 +70,7 @@ def test_the_shipped_artefact_is_what_training_gives(tmp_path):
             shipped["metrics"]["validation"]["overall"]["skill"], abs=0.01
         )
         return
-    for name in (MODEL_FILE, CARD_FILE, MODEL_CARD_FILE):
+    for name in (MODEL_FILE, EDGE_FILE, CARD_FILE, MODEL_CARD_FILE):
         assert (tmp_path / name).read_bytes() == (ARTEFACT / name).read_bytes(), name
 
 
