@@ -6,7 +6,8 @@ Each class is *permanent* (repeating does not help: the thing goes to the dead l
     StreamgaugeError
     ├── PermanentError
     │   ├── InvalidMessage       an MQTT or HTTP message as a whole
-    │   │   └── InvalidReading   one reading in a message that is otherwise well-formed
+    │   │   ├── InvalidReading   one reading in a message that is otherwise well-formed
+    │   │   └── EncryptedPayload (network_servers) an uplink that only its application's key opens
     │   ├── SettingsError        configuration; every bad key in one message
     │   └── ModelArtefactError   a model file that is damaged or does not fit this program
     └── TransientError
@@ -35,6 +36,11 @@ class DeadReason(StrEnum):
     BAD_NUMBER = "bad_number"
     NO_QUANTITY = "no_quantity"
     TOO_MANY_FIELDS = "too_many_fields"
+    DAMAGED_GZIP = "damaged_gzip"
+    NOT_AN_UPLINK = "not_an_uplink"
+    ENCRYPTED_PAYLOAD = "encrypted_payload"
+    UNKNOWN_CODEC = "unknown_codec"
+    UNDECODABLE_PAYLOAD = "undecodable_payload"
     UNKNOWN_DEVICE = "unknown_device"
     CONFLICTING_DUPLICATE = "conflicting_duplicate"
     PROCESSING_FAILED = "processing_failed"

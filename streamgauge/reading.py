@@ -23,6 +23,9 @@ FLOAT_FIELDS = QUANTITIES + DEVICE_FIELDS
 DEVICE_NAME = re.compile(r"[A-Za-z0-9._:\-]{1,64}")
 """A device's (and a gateway's) name on the wire; matched as a whole."""
 
+SIMULATED = "simulated"
+"""The name in ``extra`` under which a reading that no sensor made is marked, with 1."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -46,6 +49,18 @@ class Reading:
     def __post_init__(self) -> None:
         if self.time.tzinfo is not UTC:
             raise ValueError(f"Reading.time must be in UTC (datetime.UTC), not {self.time.tzinfo!r}")
+
+
+def is_simulated(extra: Mapping[str, float] | None) -> bool:
+    """Whether a reading was made by somebody at a network server's console, and not by a sensor.
+
+    It is stored and shown as such. **It never opens, keeps open or closes an alert**: whatever decides on alerts passes over
+    every reading of which this is true.
+
+    Args:
+        extra: the reading's; None counts as empty.
+    """
+    return extra is not None and bool(extra.get(SIMULATED))
 
 
 def to_microseconds(time: datetime) -> int:

@@ -4,31 +4,29 @@ Pure functions: bytes and plain objects in, records out. What does not fit is ne
 back as ``Rejected``, with its bytes and its reason, and becomes a dead letter.
 """
 
-import math
-import re
-import reprlib
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import orjson
 
+from streamgauge import network_servers
 from streamgauge.errors import DeadReason, InvalidMessage, InvalidReading
+from streamgauge.fields import LISTED, read_device, read_extra, read_number, read_time, show, time_out_of_range
+from streamgauge.network_servers import chirpstack, the_things_stack
+from streamgauge.network_servers.uplink import EncryptedPayload, Ignored
 from streamgauge.reading import DEVICE_NAME, FLOAT_FIELDS, QUANTITIES, Reading, format_time
 
 ROOT = "streamgauge/v1"
-MAX_EXTRA_FIELDS = 64
 MAX_BATCH_ID_LENGTH = 128
-_LISTED = frozenset(FLOAT_FIELDS) | {"device", "time", "seq"}
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,12})?(?:[Zz]|[+-]\d\d:\d\d)?")
-_EXTRA_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
+MAX_UPLINK_BYTES = 256 * 1024
+"""A network server's message has some kilobytes; it travels to the worker as it is, and a longer one is refused."""
+GZIP_MAGIC = b"\x1f\x8b"
+"""How a batch begins that is compressed (RFC 1952, 2.3.1); JSON cannot begin so."""
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _MAX_SEQ = 2**63 - 1
-_SHOWN_CHARACTERS = 80
-# Looks a few levels deep only: what the parser accepts can be nested deeper than repr() can bear.
-_shortened = reprlib.Repr()
-_shortened.maxlevel = 3
-_shortened.maxstring = _shortened.maxother = _SHOWN_CHARACTERS
 
 
 class Limits(NamedTuple):
@@ -49,13 +47,34 @@ class Rejected(NamedTuple):
     readings: int
 
 
+class RawUplink(NamedTuple):
+    """A network server's message that holds an uplink: which one's (a key of ``network_servers.PARSERS``), and its bytes.
+
+    What they decode to depends on the device's model, parameters and installation, which the worker looks up.
+    """
+
+    network: str
+    message: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """What one message turned out to hold. ``gateway`` and ``batch`` are set if a ``stored`` answer is due."""
+    """What one message turned out to hold.
+
+    Attributes:
+        source: who sent it: ``device``, ``gateway``, ``chirpstack``, ``tts``, or ``unknown``.
+        readings: the sound ones.
+        rejected: what did not become readings.
+        uplinks: frames that are still to be decoded.
+        ignored: why a message that is sound holds nothing to be stored, if that is so.
+        gateway: set if a ``stored`` answer is due; likewise ``batch``.
+    """
 
     source: str
     readings: list[Reading]
     rejected: list[Rejected]
+    uplinks: Sequence[RawUplink] = ()
+    ignored: str | None = None
     gateway: str | None = None
     batch: str | None = None
 
@@ -88,7 +107,17 @@ def status_topic(gateway: str) -> str:
     return f"{ROOT}/gateways/{gateway}/status"
 
 
-SUBSCRIPTIONS = (readings_topic("+"), batch_topic("+"))
+def chirpstack_topic(application: str, dev_eui: str) -> str:
+    """Where ChirpStack v4 publishes uplink events (chirpstack.io, "MQTT": the default event topic)."""
+    return f"application/{application}/device/{dev_eui}/event/up"
+
+
+def the_things_stack_topic(application: str, device: str) -> str:
+    """Where The Things Stack v3 publishes uplink messages (thethingsindustries.com, "MQTT Server")."""
+    return f"v3/{application}/devices/{device}/up"
+
+
+SUBSCRIPTIONS = (readings_topic("+"), batch_topic("+"), chirpstack_topic("+", "+"), the_things_stack_topic("+", "+"))
 """What the subscriber listens to."""
 
 
@@ -134,30 +163,54 @@ def decode_message(topic: str, payload: bytes, limits: Limits, now: datetime) ->
 
     Args:
         topic: the topic it arrived on; only those of ``SUBSCRIPTIONS`` are known.
-        payload: its bytes, as they came.
+        payload: its bytes, as they came; a gateway's batch may be compressed with gzip.
         limits: what is accepted.
         now: the time of arrival, aware UTC.
     """
     kind, name = _split_topic(topic)
+    if kind in network_servers.PARSERS:
+        return decode_uplink(kind, payload, limits, now, device=name)
     try:
         if kind == "unknown":
-            raise InvalidMessage(DeadReason.UNKNOWN_TOPIC, f"no such topic in the contract: {_show(topic)}")
+            raise InvalidMessage(DeadReason.UNKNOWN_TOPIC, f"no such topic in the contract: {show(topic)}")
         if kind == "device" and not DEVICE_NAME.fullmatch(name):
             raise InvalidMessage(
-                DeadReason.BAD_DEVICE, f"device in the topic must be 1–64 of A–Z a–z 0–9 . _ : -, not {_show(name)}"
+                DeadReason.BAD_DEVICE, f"device in the topic must be 1–64 of A–Z a–z 0–9 . _ : -, not {show(name)}"
             )
-        if len(payload) > limits.max_message_bytes:
-            detail = (
-                f"{len(payload)} bytes; at most {limits.max_message_bytes} are parsed (STREAMGAUGE_MAX_MESSAGE_BYTES)"
-            )
-            raise InvalidMessage(DeadReason.MESSAGE_TOO_LARGE, detail)
-        content = _load(payload)
+        _check_size(payload, limits.max_message_bytes)
+        content = _load(_expanded(payload, limits.max_message_bytes) if kind == "gateway" else payload)
     except InvalidMessage as error:
         return Arrival(source=kind, readings=[], rejected=[Rejected(error.reason, error.detail, payload, 1)])
     if kind == "gateway":
         return _decode_batch(name, content, payload, limits, now)
     readings, rejected = decode_readings(content, payload, limits, now, device=name)
     return Arrival(source=kind, readings=readings, rejected=rejected)
+
+
+def decode_uplink(network: str, message: bytes, limits: Limits, now: datetime, device: str | None = None) -> Arrival:
+    """Check one message of a network server; its frame is decoded later. Nothing is raised.
+
+    Args:
+        network: whose message it is, a key of ``network_servers.PARSERS``.
+        message: its bytes, as they came.
+        limits: what is accepted.
+        now: the time of arrival, aware UTC.
+        device: the device that the topic names (ChirpStack: its DevEUI, The Things Stack: its device id), if there is a topic.
+    """
+    try:
+        _check_size(message, min(MAX_UPLINK_BYTES, limits.max_message_bytes))
+        uplink = network_servers.parse(network, message)
+        if isinstance(uplink, Ignored):
+            return Arrival(source=network, readings=[], rejected=[], ignored=uplink.why)
+        if device is not None:
+            _check_same_device(uplink.dev_eui if network == chirpstack.NETWORK else uplink.device_name, device)
+        latest = now + limits.future_tolerance
+        if not limits.earliest <= uplink.time <= latest:
+            raise time_out_of_range(format_time(uplink.time), limits.earliest, latest)
+    except InvalidMessage as error:
+        kept = error.kept if isinstance(error, EncryptedPayload) else message
+        return Arrival(source=network, readings=[], rejected=[Rejected(error.reason, error.detail, kept, 1)])
+    return Arrival(source=network, readings=[], rejected=[], uplinks=(RawUplink(network, message),))
 
 
 def decode_readings(
@@ -211,22 +264,22 @@ def parse_reading(item: object, earliest: datetime, latest: datetime, device: st
         InvalidReading: naming the field and what is wrong with it.
     """
     if not isinstance(item, dict):
-        raise InvalidReading(DeadReason.NOT_A_READING, f"a reading must be a JSON object, not {_show(item)}")
-    name = _device(item.get("device"), device)
-    time = _time(item.get("time"), earliest, latest)
+        raise InvalidReading(DeadReason.NOT_A_READING, f"a reading must be a JSON object, not {show(item)}")
+    name = read_device(item.get("device"), device)
+    time = read_time(item.get("time"), earliest, latest)
     numbers: dict[str, Any] = {}
     for field in FLOAT_FIELDS:
         value = item.get(field)
         if value is not None:
-            numbers[field] = _number(field, value)
+            numbers[field] = read_number(field, value)
     if not any(quantity in numbers for quantity in QUANTITIES):
         raise InvalidReading(DeadReason.NO_QUANTITY, f"holds none of {', '.join(QUANTITIES)}")
     sequence = item.get("seq")
     if sequence is not None and (type(sequence) is not int or not 0 <= sequence <= _MAX_SEQ):
         raise InvalidReading(
-            DeadReason.BAD_NUMBER, f"seq must be a whole number from 0 to 2^63 - 1, not {_show(sequence)}"
+            DeadReason.BAD_NUMBER, f"seq must be a whole number from 0 to 2^63 - 1, not {show(sequence)}"
         )
-    extra = _extra(item) if item.keys() - _LISTED else {}
+    extra = read_extra(item) if item.keys() - LISTED else {}
     return Reading(device=name, time=time, seq=sequence, extra=extra, **numbers)
 
 
@@ -236,7 +289,7 @@ def _decode_batch(gateway: str, content: object, payload: bytes, limits: Limits,
     if not DEVICE_NAME.fullmatch(gateway):
         reason, detail = (
             DeadReason.BAD_DEVICE,
-            f"gateway in the topic must be 1–64 of A–Z a–z 0–9 . _ : -, not {_show(gateway)}",
+            f"gateway in the topic must be 1–64 of A–Z a–z 0–9 . _ : -, not {show(gateway)}",
         )
     elif not isinstance(content, dict):
         detail = "a gateway's message must be a JSON object with batch and readings"
@@ -245,10 +298,10 @@ def _decode_batch(gateway: str, content: object, payload: bytes, limits: Limits,
         if not isinstance(batch, str) or not 1 <= len(batch) <= MAX_BATCH_ID_LENGTH:
             batch, detail = (
                 None,
-                f"batch must be a text of 1–{MAX_BATCH_ID_LENGTH} characters, not {_show(content.get('batch'))}",
+                f"batch must be a text of 1–{MAX_BATCH_ID_LENGTH} characters, not {show(content.get('batch'))}",
             )
         elif not isinstance(items, list):
-            detail = f"readings must be an array, not {_show(items)}"
+            detail = f"readings must be an array, not {show(items)}"
     if detail is not None:
         rejected = [Rejected(reason, detail, payload, len(items) if isinstance(items, list) else 1)]
         return Arrival(
@@ -265,7 +318,41 @@ def _split_topic(topic: str) -> tuple[str, str]:
             return "device", parts[3]
         if parts[2] == "gateways" and parts[4] == "batches":
             return "gateway", parts[3]
+    if len(parts) == 6 and (parts[0], parts[2], *parts[4:]) == ("application", "device", "event", "up"):
+        return chirpstack.NETWORK, parts[3]
+    if len(parts) == 5 and (parts[0], parts[2], parts[4]) == ("v3", "devices", "up"):
+        return the_things_stack.NETWORK, parts[3]
     return "unknown", topic
+
+
+def _check_size(payload: bytes, most: int) -> None:
+    if len(payload) > most:
+        detail = f"{len(payload)} bytes; at most {most} are parsed (STREAMGAUGE_MAX_MESSAGE_BYTES)"
+        raise InvalidMessage(DeadReason.MESSAGE_TOO_LARGE, detail)
+
+
+def _expanded(payload: bytes, most: int) -> bytes:
+    """What a gateway's message holds: unpacked if it is compressed, never further than ``most`` bytes."""
+    if not payload.startswith(GZIP_MAGIC):
+        return payload
+    unpacker = zlib.decompressobj(_GZIP_WINDOW)
+    try:
+        content = unpacker.decompress(payload, most + 1)
+    except zlib.error as error:
+        raise InvalidMessage(DeadReason.DAMAGED_GZIP, f"compressed with gzip, and damaged: {error}") from error
+    if len(content) > most:
+        detail = f"unpacks to more than the {most} bytes that are parsed (STREAMGAUGE_MAX_MESSAGE_BYTES)"
+        raise InvalidMessage(DeadReason.MESSAGE_TOO_LARGE, detail)
+    if not unpacker.eof or unpacker.unused_data:
+        detail = "compressed with gzip, and cut off" if not unpacker.eof else "something follows the compressed batch"
+        raise InvalidMessage(DeadReason.DAMAGED_GZIP, detail)
+    return content
+
+
+def _check_same_device(stated: str, topic: str) -> None:
+    if stated.casefold() != topic.casefold():
+        detail = f"the message is {show(stated)}'s, but its topic names {show(topic)}"
+        raise InvalidMessage(DeadReason.DEVICE_MISMATCH, detail)
 
 
 def _load(payload: bytes) -> Any:
@@ -273,64 +360,3 @@ def _load(payload: bytes) -> Any:
         return orjson.loads(payload)
     except (orjson.JSONDecodeError, RecursionError) as error:
         raise InvalidMessage(DeadReason.NOT_JSON, f"not JSON in UTF-8: {error}") from error
-
-
-def _device(stated: object, known: str | None) -> str:
-    if stated is None:
-        if known is None:
-            raise InvalidReading(DeadReason.BAD_DEVICE, "device is missing")
-        return known
-    if not isinstance(stated, str) or not DEVICE_NAME.fullmatch(stated):
-        raise InvalidReading(DeadReason.BAD_DEVICE, f"device must be 1–64 of A–Z a–z 0–9 . _ : -, not {_show(stated)}")
-    if known is not None and stated != known:
-        raise InvalidReading(DeadReason.DEVICE_MISMATCH, f"device is {stated}, but the message came as {known}'s")
-    return stated
-
-
-def _time(value: object, earliest: datetime, latest: datetime) -> datetime:
-    if not isinstance(value, str) or not _TIME.fullmatch(value):
-        raise InvalidReading(DeadReason.BAD_TIME, f"time must be RFC 3339 with an offset, not {_show(value)}")
-    try:
-        time = datetime.fromisoformat(value.upper())
-        if time.tzinfo is None:
-            raise InvalidReading(DeadReason.BAD_TIME, f"time has no offset: {_show(value)} (add Z or +07:00)")
-        time = time.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise InvalidReading(DeadReason.BAD_TIME, f"time does not exist: {_show(value)} ({error})") from error
-    if not earliest <= time <= latest:
-        detail = f"time is {value}; accepted is {format_time(earliest)} to {format_time(latest)}"
-        raise InvalidReading(DeadReason.TIME_OUT_OF_RANGE, detail)
-    return time
-
-
-def _number(field: str, value: object) -> float:
-    if type(value) is float or type(value) is int:
-        number = float(value)
-        if math.isfinite(number):
-            return number
-    raise InvalidReading(DeadReason.BAD_NUMBER, f"{field} must be a finite number, not {_show(value)}")
-
-
-def _extra(item: Mapping[str, object]) -> dict[str, float]:
-    """Unlisted numeric fields; unlisted fields of other types are not readings and are left out, as the contract says."""
-    extra = {
-        name: float(value)
-        for name, value in item.items()
-        if name not in _LISTED and (type(value) is float or type(value) is int) and math.isfinite(value)
-    }
-    if len(extra) > MAX_EXTRA_FIELDS:
-        raise InvalidReading(
-            DeadReason.TOO_MANY_FIELDS, f"{len(extra)} unlisted fields; at most {MAX_EXTRA_FIELDS} are kept"
-        )
-    for name in extra:
-        if not _EXTRA_NAME.fullmatch(name):
-            raise InvalidReading(
-                DeadReason.TOO_MANY_FIELDS,
-                f"an unlisted field's name must be 1–64 printable characters, not {_show(name)}",
-            )
-    return extra
-
-
-def _show(value: object) -> str:
-    text = _shortened.repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"

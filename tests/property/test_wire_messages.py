@@ -9,9 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamgauge.errors import DeadReason, InvalidMessage, InvalidReading
+from streamgauge.fields import MAX_EXTRA_FIELDS
 from streamgauge.reading import FLOAT_FIELDS, QUANTITIES, Reading, format_time, from_microseconds, to_microseconds
 from streamgauge.wire import (
-    MAX_EXTRA_FIELDS,
     Limits,
     StoredAnswer,
     batch_topic,
