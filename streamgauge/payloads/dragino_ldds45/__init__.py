@@ -1,0 +1,1 @@
+"""Dragino LDDS45; see README.md."""

@@ -1,0 +1,1 @@
+"""Dragino LLDS12; see README.md."""

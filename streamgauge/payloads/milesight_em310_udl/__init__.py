@@ -1,0 +1,1 @@
+"""Milesight EM310-UDL; see README.md."""

@@ -1,0 +1,1 @@
+"""Milesight EM400-MUD; see README.md."""

@@ -1,0 +1,1 @@
+"""Milesight EM400-UDL; see README.md."""

@@ -1,0 +1,1 @@
+"""Milesight EM500-PP; see README.md."""

@@ -1,0 +1,1 @@
+"""Milesight EM500-SWL; see README.md."""

@@ -1,0 +1,1 @@
+"""Milesight EM500-UDL; see README.md."""
