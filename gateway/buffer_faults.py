@@ -1,0 +1,59 @@
+"""What can be wrong with the buffer's file, and how SQLite says it (https://sqlite.org/rescode.html)."""
+
+import sqlite3
+
+from streamgauge.errors import PermanentError, TransientError
+
+_DAMAGED = {
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+}
+_DAMAGED_EXTENDED = {
+    # What the disk cannot give back is treated as what it gives back wrong: the rest is salvaged.
+    sqlite3.SQLITE_IOERR_READ,
+    sqlite3.SQLITE_IOERR_SHORT_READ,
+    sqlite3.SQLITE_IOERR_CORRUPTFS,
+}
+_NO_SPACE_EXTENDED = {
+    # SQLite calls only ENOSPC "full"; a quota (EDQUOT) or a limit on file size (EFBIG) is a failed write to it.
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+}
+
+
+class BufferUnwritable(TransientError):
+    """The buffer cannot be written or opened just now; nothing of what was asked for is in it."""
+
+
+class BufferFull(BufferUnwritable):
+    """There is no space left, neither on the disk nor by giving readings up."""
+
+
+class BufferInUse(TransientError):
+    """Another process holds this buffer."""
+
+
+class BufferTooNew(PermanentError):
+    """The file was written by a newer program, which alone may read it."""
+
+
+class ParcelTooLarge(PermanentError):
+    """What must be committed together does not fit into the buffer even when it is empty."""
+
+
+class FileDamaged(TransientError):
+    """The file holds something else than what was written: it is to be set aside and its rows salvaged."""
+
+
+def fault_of(error: sqlite3.Error) -> BufferUnwritable | FileDamaged:
+    """What an error of SQLite means for the buffer."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    if code & 0xFF in _DAMAGED or code in _DAMAGED_EXTENDED:
+        return FileDamaged(f"{name}: {error}")
+    if code & 0xFF == sqlite3.SQLITE_FULL or code in _NO_SPACE_EXTENDED:
+        return BufferFull(f"the buffer cannot be written ({name}: {error}); is its disk full?")
+    return BufferUnwritable(
+        f"the buffer cannot be used ({name}: {error}); check its disk and the permissions of its folder"
+    )

@@ -1,0 +1,248 @@
+"""The buffer's file as two open connections, one that writes and one that reads; opened again and rebuilt as need be."""
+
+import contextlib
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from gateway import buffer_rows
+from gateway.buffer_faults import BufferFull, BufferUnwritable, FileDamaged, fault_of
+from gateway.buffer_log import log_of
+from gateway.buffer_salvage import keep_damaged_log, rebuild, resume, sync_folder
+from gateway.buffer_schema import LAST_SEQ, PAGE_BYTES, connect, connect_reader
+from streamgauge.gateway_metrics import BUFFER_FAULTS
+
+log = logging.getLogger("streamgauge.gateway.buffer")
+
+Result = TypeVar("Result")
+
+_LARGEST_BALLAST_BYTES = 4 * 2**20
+_LARGEST_LOG_PAGES = 1_000
+_LARGEST_LOG_BYTES = 8 * 2**20
+_MAX_REBUILDS = 2
+_ROWS_LOOKED_AT = 100
+
+
+class Sizes(NamedTuple):
+    """How the greatest size of all files together is divided among them."""
+
+    pages: int
+    log_pages: int
+    log_bytes: int
+    ballast_bytes: int
+
+    @classmethod
+    def of(cls, max_bytes: int) -> "Sizes":
+        """A sixteenth, at most 4 MiB, is ballast; an eighth, at most 8 MiB, is for the write-ahead log."""
+        ballast_bytes = min(_LARGEST_BALLAST_BYTES, max_bytes // 16)
+        log_bytes = min(_LARGEST_LOG_BYTES, max_bytes // 8)
+        log_pages = max(8, min(_LARGEST_LOG_PAGES, log_bytes // (2 * PAGE_BYTES)))
+        return cls((max_bytes - ballast_bytes - log_bytes) // PAGE_BYTES, log_pages, log_bytes, ballast_bytes)
+
+
+class BufferFile:
+    """See the module. Not open until ``open``.
+
+    Args:
+        path: where it is.
+        sizes: its bounds.
+
+    Attributes:
+        writing: the lock to hold around ``open``, ``transaction``, ``rebuild`` and whatever belongs together with them.
+        count, precious_count: its rows, counted when it was opened; the owner keeps them up.
+        last_seq: the highest sequence number that was ever used, likewise.
+    """
+
+    def __init__(self, path: Path, sizes: Sizes) -> None:
+        self.path = path
+        self.writing = threading.RLock()
+        self.count = self.precious_count = self.last_seq = 0
+        self._sizes = sizes
+        self._reading = threading.RLock()
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._generation = 0
+        self._is_suspect = False
+
+    def open(self) -> None:
+        """Open the file unless it is open and sound; a damaged one is rebuilt.
+
+        Raises:
+            BufferUnwritable: the disk or the permissions do not allow it.
+            BufferTooNew: a newer program's.
+        """
+        if self._is_suspect:
+            self.close()
+        rebuilds = 0
+        while self._writer is None:
+            try:
+                self._connect()
+            except FileDamaged as damage:
+                rebuilds += 1
+                if rebuilds > _MAX_REBUILDS:
+                    raise BufferUnwritable(f"a new buffer is damaged at once ({damage}); replace the disk") from damage
+                self.rebuild(damage)
+
+    def close(self) -> None:
+        """Close both connections; the log is carried over into the file as far as possible."""
+        with self._reading:
+            for connection in (self._reader, self._writer):
+                if connection is not None:
+                    with contextlib.suppress(sqlite3.Error):
+                        connection.close()
+            self._reader = self._writer = None
+            self._is_suspect = False
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction, committed and on the disk at the end, or rolled back.
+
+        Raises:
+            FileDamaged: the file must be rebuilt.
+            BufferFull: there is no space for it.
+            BufferUnwritable: it cannot be written.
+        """
+        with self._faults() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+
+    def read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
+        """The result of a query, beside whatever is being written. A file that turns out to be damaged is rebuilt first.
+
+        Raises:
+            BufferUnwritable: the file cannot be read now.
+        """
+        for _ in range(_MAX_REBUILDS + 1):
+            damage: FileDamaged | None = None
+            with self._reading:
+                generation = self._generation
+                try:
+                    if self._reader is not None:
+                        return query(self._reader)
+                except sqlite3.Error as error:
+                    fault = fault_of(error)
+                    if not isinstance(fault, FileDamaged):
+                        self._is_suspect = True
+                        raise fault from error
+                    damage = fault
+                except FileDamaged as error:
+                    damage = error
+            with self.writing:
+                if damage is not None and generation == self._generation:
+                    self.rebuild(damage)
+                self.open()
+        raise BufferUnwritable("the buffer is damaged again and again; replace its disk")
+
+    def rebuild(self, damage: FileDamaged) -> None:
+        """Set the file aside and go on with a new one that holds what could be read of it; it is open afterwards.
+
+        Raises:
+            BufferUnwritable: the disk does not allow it; the damaged file is still where it was.
+        """
+        BUFFER_FAULTS.labels("damaged").inc()
+        log.error("the buffer's file is damaged: it is set aside", extra={"reason": str(damage)})
+        with self._reading:
+            self.close()
+            self._generation += 1
+            try:
+                salvaged = rebuild(self.path, known_last_seq=self.last_seq, max_pages=self._sizes.pages)
+            except (OSError, sqlite3.Error) as error:
+                raise BufferUnwritable(f"the damaged buffer cannot be replaced: {error}; check its disk") from error
+        log.error(
+            "what could be read of the damaged buffer is in a new one",
+            extra={
+                "rows": salvaged.rows,
+                "counters": salvaged.counters,
+                "unreadable_stretches": salvaged.stretches,
+                "spoilt_rows": salvaged.spoilt,
+                "aside": str(salvaged.aside),
+            },
+        )
+
+    def free_pages(self) -> int:
+        """How many pages may still be written before the file has its greatest length."""
+        with self._faults() as connection:
+            used = connection.execute("PRAGMA page_count").fetchone()[0]
+            unused = connection.execute("PRAGMA freelist_count").fetchone()[0]
+        return int(self._sizes.pages - used + unused)
+
+    def carry_log_over(self) -> None:
+        """Let the log be written from its beginning again, which needs no new space; it may fail on a full disk."""
+        with contextlib.suppress(BufferUnwritable), self._faults() as connection:
+            connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+
+    def size_bytes(self) -> int:
+        """The present size of database, log and shared index."""
+        size = 0
+        for path in (self.path, log_of(self.path), self.path.with_name(self.path.name + "-shm")):
+            with contextlib.suppress(FileNotFoundError):
+                size += path.stat().st_size
+        return size
+
+    def _connect(self) -> None:
+        with self._reading:
+            try:
+                resume(self.path)
+                self._keep_damaged_log(None)
+                sizes = self._sizes
+                self._writer = writer = connect(
+                    self.path, log_pages=sizes.log_pages, log_bytes=sizes.log_bytes, max_pages=sizes.pages
+                )
+                self._keep_damaged_log(writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1])
+                self._reader = connect_reader(self.path)
+                self._count(writer)
+                sync_folder(self.path.parent)
+            except OSError as error:
+                self.close()
+                raise BufferUnwritable(f"the buffer cannot be opened: {error}") from error
+            except sqlite3.Error as error:
+                self.close()
+                raise fault_of(error) from error
+            except BaseException:
+                self.close()
+                raise
+
+    def _count(self, writer: sqlite3.Connection) -> None:
+        """Counts rows by the index on time and looks at the first and the last ones.
+
+        Reading everything would take the time that a card reader needs for the whole file; damage elsewhere shows when
+        a row is read.
+        """
+        count, precious_count, last_seq = (
+            writer.execute(query).fetchone()[0]
+            for query in ("SELECT count(*) FROM readings", "SELECT count(*) FROM readings WHERE precious", LAST_SEQ)
+        )
+        for after in (0, last_seq - _ROWS_LOOKED_AT):
+            buffer_rows.pending(writer, after, last_seq, _ROWS_LOOKED_AT)
+        self.count, self.precious_count, self.last_seq = count, precious_count, max(self.last_seq, last_seq)
+
+    def _keep_damaged_log(self, frames_taken: int | None) -> None:
+        aside = keep_damaged_log(self.path, frames_taken)
+        if aside is not None:
+            BUFFER_FAULTS.labels("damaged_log").inc()
+            log.error(
+                "the buffer's log is damaged: what it held last is lost; a copy is kept", extra={"copy": str(aside)}
+            )
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[sqlite3.Connection]:
+        """The writing connection; SQLite's errors are translated, and an open transaction is rolled back."""
+        connection = self._writer
+        if connection is None:
+            raise BufferUnwritable("the buffer is not open")
+        try:
+            yield connection
+        except BaseException as error:
+            # SQLite has rolled back by itself after most faults.
+            with contextlib.suppress(sqlite3.Error):
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            if not isinstance(error, sqlite3.Error):
+                raise
+            fault = fault_of(error)
+            self._is_suspect = not isinstance(fault, BufferFull)
+            raise fault from error
