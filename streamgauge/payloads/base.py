@@ -67,6 +67,7 @@ class Parameter:
         low: the least that is accepted.
         high: the most that is accepted.
         optional: it may be absent although it has no default.
+        whole: it is a whole number, such as a channel's.
     """
 
     name: str
@@ -76,6 +77,16 @@ class Parameter:
     low: float
     high: float
     optional: bool = False
+    whole: bool = False
+
+    def problem(self, value: float) -> str | None:
+        """What is wrong with this value, if anything."""
+        if not self.low <= value <= self.high:
+            span = f"{self.low:g} to {self.high:g} {self.unit}".rstrip()
+            return f"{self.name} is {value!r}, but must lie in {span}"
+        if self.whole and value != int(value):
+            return f"{self.name} is {value!r}, but must be a whole number"
+        return None
 
 
 class PayloadRefused(PermanentError):
@@ -153,9 +164,10 @@ def parameter_problems(declared: Sequence[Parameter], given: Mapping[str, float]
         if value is None:
             if parameter.default is None and not parameter.optional:
                 problems.append(f"{parameter.name} is missing: {parameter.doc}")
-        elif not parameter.low <= value <= parameter.high:
-            span = f"{parameter.low:g} to {parameter.high:g} {parameter.unit}".rstrip()
-            problems.append(f"{parameter.name} is {value!r}, but must lie in {span}")
+        elif (problem := parameter.problem(value)) is not None:
+            problems.append(problem)
+    if not problems and _is_reversed(given):
+        problems.append(_REVERSED)
     return sorted(problems)
 
 
@@ -174,12 +186,20 @@ def settle_parameters(declared: Sequence[Parameter], given: Mapping[str, float])
             if parameter.optional:
                 continue
             raise ValueError(f"parameter {parameter.name} is missing: {parameter.doc}")
-        if not parameter.low <= value <= parameter.high:
-            raise ValueError(
-                f"parameter {parameter.name} is {value!r}, but must lie in {parameter.low:g} to {parameter.high:g}"
-            )
+        problem = parameter.problem(value)
+        if problem is not None:
+            raise ValueError(f"parameter {problem}")
         settled[parameter.name] = value
+    if _is_reversed(settled):
+        raise ValueError(_REVERSED)
     return settled
+
+
+_REVERSED = "Pmax must be greater than Pmin"
+
+
+def _is_reversed(parameters: Mapping[str, float]) -> bool:
+    return "Pmin" in parameters and "Pmax" in parameters and parameters["Pmin"] >= parameters["Pmax"]
 
 
 def keep_in_range(

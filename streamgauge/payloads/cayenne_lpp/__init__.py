@@ -1,0 +1,1 @@
+"""Cayenne Low Power Payload: see README.md."""

@@ -1,0 +1,1 @@
+"""Decentlab DL-CTD10, depth, temperature and conductivity: see README.md."""

@@ -1,0 +1,1 @@
+"""Decentlab DL-LID, laser distance: see README.md."""

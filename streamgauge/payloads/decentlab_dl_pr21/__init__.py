@@ -1,0 +1,1 @@
+"""Decentlab DL-PR21, pressure with pipe thread: see README.md."""

@@ -1,0 +1,1 @@
+"""Decentlab DL-PR26, pressure of a submersible probe: see README.md."""

@@ -1,0 +1,1 @@
+"""Decentlab DL-PR36, pressure of a high-precision probe: see README.md."""

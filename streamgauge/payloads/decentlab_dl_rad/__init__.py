@@ -1,0 +1,1 @@
+"""Decentlab DL-RAD, radar distance: see README.md."""
