@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
+from app import registration
 from app.api.access import make_token, token_sha256
 from app.session.passwords import generate_password, hash_password
 from streamgauge.errors import SettingsError
@@ -42,6 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--name", required=True, help="what it is for")
     token.add_argument("--scope", action="append", choices=SCOPES, help="may be given twice (default: read and write)")
     token.set_defaults(run=_create_token)
+    device = commands.add_parser("add-device", help="register a sensor: its DevEUI, model, parameters and installation")
+    registration.add_arguments(device)
+    device.set_defaults(run=lambda options: registration.add_device(_engine(), options))
+    listing = commands.add_parser("list-devices", help="every device with its registration, a line of JSON each")
+    listing.set_defaults(run=lambda _: registration.print_devices(_engine()))
     return parser
 
 

@@ -22,6 +22,17 @@ READING_DELAY = Histogram(
     "From a reading's arrival at the subscriber to its commit.",
     buckets=DELAY_BUCKETS_S,
 )
+UPLINKS = Counter(
+    "streamgauge_uplinks_total",
+    "Messages of other network servers, by network (chirpstack, tts) and outcome: decoded, status (a frame without a "
+    "measurement), ignored (no application payload) or refused (kept as a dead letter).",
+    ["network", "outcome"],
+)
+UPLINK_PROBLEMS = Counter(
+    "streamgauge_uplink_problems_total",
+    "Parts of otherwise good frames that a codec left out or did not understand, by sensor model.",
+    ["model"],
+)
 FLAGS = Counter("streamgauge_level_flags_total", "Level readings by quality flag (QARTOD value).", ["flag"])
 
 QUEUE_MESSAGES = Gauge("streamgauge_queue_messages", "Tasks that wait in a queue.", ["queue"])

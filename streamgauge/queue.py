@@ -8,7 +8,7 @@ import base64
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 from uuid import uuid4
@@ -21,7 +21,7 @@ from redis import Redis, RedisError
 
 from streamgauge.errors import NotCommittedInTime, QueueUnavailable
 from streamgauge.reading import FLOAT_FIELDS, Reading, to_microseconds
-from streamgauge.wire import Rejected
+from streamgauge.wire import RawUplink, Rejected
 
 READINGS, ALERTS, BATCH = "readings", "alerts", "batch"
 QUEUES = (READINGS, ALERTS, BATCH)
@@ -33,6 +33,9 @@ log = logging.getLogger("streamgauge.queue")
 
 STORED_KEY = "streamgauge:stored"
 STORED_MAX_NOTICES = 20_000
+MAX_LOSSES_NAMED = 20
+MAX_LOSS_CHARACTERS = 300
+"""Notices stay small: so many messages' losses are named, in so many characters each."""
 SOCKET_TIMEOUT_S = 5.0
 
 _VALUE_NAMES = (*FLOAT_FIELDS, "seq")
@@ -49,12 +52,28 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Loss:
+    """Why a worker set something aside: the first reason of a message. ``reason`` is one of ``DeadReason``'s values."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
-    """A worker's word that a task is committed: for whom, and how many of each message's readings became dead letters there."""
+    """A worker's word that a task is committed.
+
+    Attributes:
+        task_id: which one.
+        recipient: for whom.
+        dead: by message, how many of its readings and uplinks became dead letters in the worker.
+        losses: by message that lost anything, why; for people, and not for every message if there are many.
+    """
 
     task_id: str
     recipient: str
     dead: Mapping[int, int]
+    losses: Mapping[int, Loss] = field(default_factory=dict)
 
 
 def celery_config(redis_url: str, visibility_timeout_s: int = 300) -> dict[str, Any]:
@@ -106,6 +125,7 @@ def ingest_body(
     messages: Sequence[Message],
     readings: Sequence[tuple[int, Reading]],
     rejected: Sequence[tuple[int, Rejected]],
+    uplinks: Sequence[tuple[int, RawUplink]] = (),
 ) -> dict[str, Any]:
     """The body of an ingest task: JSON-able, readings as columns, columns without values left out.
 
@@ -113,6 +133,7 @@ def ingest_body(
         messages: the messages that the readings came in.
         readings: at most ``STREAMGAUGE_TASK_MAX_READINGS``, each with the index of its message.
         rejected: what was refused at the door, likewise; stored in the same transaction.
+        uplinks: frames that the worker is to decode, likewise.
     """
     columns: dict[str, Any] = {
         "message": [index for index, _ in readings],
@@ -125,7 +146,7 @@ def ingest_body(
         for name, column in zip(_VALUE_NAMES, every_column, strict=False)
         if column.count(None) < len(column)
     }
-    return {
+    body: dict[str, Any] = {
         "messages": [[message.topic, message.source, message.received_us] for message in messages],
         "columns": columns,
         "extra": {str(row): dict(reading.extra) for row, (_, reading) in enumerate(readings) if reading.extra},
@@ -134,6 +155,11 @@ def ingest_body(
             for index, item in rejected
         ],
     }
+    if uplinks:
+        body["uplinks"] = [
+            [index, uplink.network, base64.b64encode(uplink.message).decode()] for index, uplink in uplinks
+        ]
+    return body
 
 
 def enqueue_ingest(producer: Celery, task_id: str, recipient: str, body: Mapping[str, Any]) -> None:
@@ -145,7 +171,8 @@ def enqueue_ingest(producer: Celery, task_id: str, recipient: str, body: Mapping
     # The body travels as one text: orjson writes and reads it many times faster than Celery's own encoder. What people see
     # of it, in Flower and in logs, is how much it holds.
     text = orjson.dumps(body).decode()
-    shown = f"('{recipient}', {len(body['columns']['device'])} readings, {len(body['dead'])} dead letters)"
+    uplinks = f"{len(body['uplinks'])} uplinks, " if "uplinks" in body else ""
+    shown = f"('{recipient}', {len(body['columns']['device'])} readings, {uplinks}{len(body['dead'])} dead letters)"
     try:
         producer.send_task(
             INGEST_TASK,
@@ -179,6 +206,11 @@ def announce_stored(redis: "Redis", notice: Notice) -> None:
     """
     dead = orjson.dumps({str(message): count for message, count in notice.dead.items()})
     fields: Any = {"task": notice.task_id, "to": notice.recipient, "dead": dead}
+    if notice.losses:
+        named = list(notice.losses.items())[:MAX_LOSSES_NAMED]
+        fields["why"] = orjson.dumps(
+            {str(message): [loss.reason, loss.detail[:MAX_LOSS_CHARACTERS]] for message, loss in named}
+        )
     redis.xadd(STORED_KEY, fields, maxlen=STORED_MAX_NOTICES, approximate=True)
 
 
@@ -196,11 +228,16 @@ def parse_notices(answer: Any) -> tuple[str | None, list[Notice]]:
             values = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
             try:
                 dead = {int(message): int(count) for message, count in orjson.loads(values[b"dead"]).items()}
-                notices.append(Notice(values[b"task"].decode(), values[b"to"].decode(), dead))
-            except (KeyError, ValueError, AttributeError):
+                losses = _losses(values[b"why"]) if b"why" in values else {}
+                notices.append(Notice(values[b"task"].decode(), values[b"to"].decode(), dead, losses))
+            except (KeyError, ValueError, AttributeError, TypeError):
                 # Somebody else's entry, or another version's: its task is enqueued again, which is harmless.
                 log.warning("notice not understood", extra={"entry": last_id})
     return last_id, notices
+
+
+def _losses(text: bytes) -> dict[int, Loss]:
+    return {int(message): Loss(str(reason), str(detail)) for message, (reason, detail) in orjson.loads(text).items()}
 
 
 def newest_notice_id(redis: "Redis") -> str:

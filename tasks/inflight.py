@@ -11,11 +11,11 @@ from typing import Any
 
 from streamgauge.queue import Message, Notice, ingest_body
 from streamgauge.reading import Reading
-from streamgauge.wire import Arrival, Rejected, StoredAnswer
+from streamgauge.wire import Arrival, RawUplink, Rejected, StoredAnswer
 from tasks.lanes import Lanes
 
-TASK_REFUSED_BYTES = 8 * 2**20
-"""A task carries refused payloads of about so many bytes at most, or a single one of any size."""
+TASK_RAW_BYTES = 8 * 2**20
+"""A task carries refused payloads and uplinks' messages of about so many bytes at most, or a single one of any size."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,8 +26,8 @@ class Taken:
         mid: its packet identifier on the connection that it came on; 0 for QoS 0, which is not acknowledged.
         message: topic, source, time of arrival.
         gateway: who waits for a ``stored`` answer, if anybody does; likewise ``batch``.
-        open_items: readings and refused things that are not committed yet.
-        readings: how many readings it held, sound or not.
+        open_items: readings, uplinks and refused things that are not committed yet.
+        readings: how many readings it held, sound or not; an uplink counts as one.
         dead: how many of them became dead letters so far.
     """
 
@@ -77,6 +77,11 @@ class _Pending:
     taken: Taken
     readings: deque[Reading]
     rejected: deque[Rejected]
+    uplinks: deque[RawUplink]
+
+
+_NO_UPLINKS = deque[RawUplink]()
+"""Shared by all messages that hold none, which are nearly all: never added to."""
 
 
 @dataclass(slots=True)
@@ -89,6 +94,7 @@ class _Load:
     parts: list[tuple[Taken, int]] = field(default_factory=list)
     readings: list[tuple[int, Reading]] = field(default_factory=list)
     rejected: list[tuple[int, Rejected]] = field(default_factory=list)
+    uplinks: list[tuple[int, RawUplink]] = field(default_factory=list)
 
     @property
     def full(self) -> bool:
@@ -101,6 +107,10 @@ class _Load:
             self.rejected.append((index, pending.rejected.popleft()))
             self.left_items -= 1
             self.left_bytes -= len(self.rejected[-1][1].payload)
+        while pending.uplinks and not self.full:
+            self.uplinks.append((index, pending.uplinks.popleft()))
+            self.left_items -= 1
+            self.left_bytes -= len(self.uplinks[-1][1].message)
         while pending.readings and not self.full:
             self.readings.append((index, pending.readings.popleft()))
             self.left_items -= 1
@@ -120,7 +130,7 @@ class Inflight:
 
     def take(self, mid: int, message: Message, arrival: Arrival) -> Taken:
         """Take a message; its readings wait for the next task. One without readings is settled at once."""
-        items = len(arrival.readings) + len(arrival.rejected)
+        items = len(arrival.readings) + len(arrival.rejected) + len(arrival.uplinks)
         dead = sum(rejected.readings for rejected in arrival.rejected)
         taken = Taken(
             mid=mid,
@@ -128,15 +138,17 @@ class Inflight:
             gateway=arrival.gateway,
             batch=arrival.batch,
             open_items=items,
-            readings=len(arrival.readings) + dead,
+            readings=len(arrival.readings) + len(arrival.uplinks) + dead,
             dead=dead,
         )
         self._order.append(taken)
         if items:
-            pending = _Pending(taken, deque(arrival.readings), deque(arrival.rejected))
+            uplinks = deque(arrival.uplinks) if arrival.uplinks else _NO_UPLINKS
+            pending = _Pending(taken, deque(arrival.readings), deque(arrival.rejected), uplinks)
             self._pending.add(arrival.gateway or message.topic, pending)
             self._pending_items += items
             self._pending_bytes += sum(len(rejected.payload) for rejected in arrival.rejected)
+            self._pending_bytes += sum(len(uplink.message) for uplink in uplinks)
         return taken
 
     def next_task(self, task_id: str, max_items: int) -> Task | None:
@@ -146,18 +158,18 @@ class Inflight:
         """
         if not self._pending:
             return None
-        load, senders = _Load(max_items, TASK_REFUSED_BYTES), list[str]()
+        load, senders = _Load(max_items, TASK_RAW_BYTES), list[str]()
         while self._pending and not load.full:
             sender, queue = self._pending.take_oldest()
             senders.append(sender)
             while queue and not load.full:
                 _, pending = queue[0]
                 load.take_from(pending)
-                if not pending.readings and not pending.rejected:
+                if not pending.readings and not pending.uplinks and not pending.rejected:
                     queue.popleft()
         self._pending_items -= max_items - load.left_items
-        self._pending_bytes -= TASK_REFUSED_BYTES - load.left_bytes
-        body = ingest_body(load.messages, load.readings, load.rejected)
+        self._pending_bytes -= TASK_RAW_BYTES - load.left_bytes
+        body = ingest_body(load.messages, load.readings, load.rejected, load.uplinks)
         self._tasks[task_id] = task = Task(id=task_id, body=body, parts=load.parts, senders=senders)
         return task
 
@@ -211,10 +223,10 @@ class Inflight:
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes of refused payloads that wait for a task."""
+        """Bytes of refused payloads and of uplinks' messages that wait for a task."""
         return self._pending_bytes
 
     @property
     def pending_items(self) -> int:
-        """Readings and refused things that wait for a task."""
+        """Readings, uplinks and refused things that wait for a task."""
         return self._pending_items

@@ -46,7 +46,8 @@ def run_ingest(services: Services, task_id: str, recipient: str, body: Mapping[s
         outcome = patiently(lambda: ingest_each(work, services), time.monotonic() + PATIENCE_S)
         _count(outcome)
         try:
-            announce_stored(services.redis, Notice(task_id, recipient, outcome.dead_by_message()))
+            notice = Notice(task_id, recipient, outcome.dead_by_message(), outcome.losses_by_message())
+            announce_stored(services.redis, notice)
         except RedisError:
             # The readings are safe; the sender hears nothing, sends the task again, and that changes nothing.
             log.warning("notice not delivered", exc_info=True)
@@ -87,6 +88,10 @@ def _count(outcome: Outcome) -> None:
             _observe(delay_s, count)
     for lost in outcome.lost:
         metrics.READINGS_DEAD.labels(lost.letter.reason).inc()
+    for (network, result), count in outcome.uplinks.items():
+        metrics.UPLINKS.labels(network, result).inc(count)
+    for model, count in outcome.problems.items():
+        metrics.UPLINK_PROBLEMS.labels(model).inc(count)
 
 
 def _distinct(values: Any) -> list[tuple[float, int]]:

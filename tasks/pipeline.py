@@ -1,10 +1,11 @@
-"""The way of a reading in the cloud, on one screen: attribute, gather, clean, score, store; commit; publish.
+"""The way of a reading in the cloud, on one screen: decode, attribute, gather, clean, score, store; commit; publish.
 
 ``ingest`` handles a whole task in one transaction. ``ingest_each`` stands around it so that one reading that the pipeline
 cannot bear takes nothing else with it: the work is halved until the culprit stands alone, and that becomes a dead letter.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +18,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from streamgauge.errors import DeadReason
+from streamgauge.queue import Loss
 from streamgauge.reading import from_microseconds
 from streamgauge.scoring.model import Model
 from streamgauge.storage.dead_letters import write_dead_letters
@@ -24,6 +26,7 @@ from streamgauge.storage.models import ensure_model
 from streamgauge.storage.partitions import make_partitions, month_of
 from tasks.attribute import DeviceDirectory, attribute
 from tasks.clean import clean, gather
+from tasks.decode import Accepted, SensorDirectory, decode
 from tasks.publish import publish
 from tasks.score import score_series
 from tasks.store import Stored, store
@@ -52,16 +55,34 @@ class Services:
     model: Model
     directory: DeviceDirectory
     live_max_events: int
+    sensors: SensorDirectory = field(default_factory=SensorDirectory)
+    accepted: Accepted = field(default_factory=Accepted)
     model_id: int | None = None
     months: set[datetime] = field(default_factory=set)
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a task came to: what was stored, and which readings became dead letters in the worker."""
+    """What a task came to.
+
+    Attributes:
+        stored: what was stored.
+        lost: readings and uplinks that became dead letters in the worker.
+        uplinks: how many by (network, outcome).
+        problems: how many parts of good frames codecs left out, by model.
+    """
 
     stored: list[Stored] = field(default_factory=list)
     lost: list[LostReading] = field(default_factory=list)
+    uplinks: Counter[tuple[str, str]] = field(default_factory=Counter)
+    problems: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Outcome") -> None:
+        """What another part of the task came to counts here too."""
+        self.stored += other.stored
+        self.lost += other.lost
+        self.uplinks += other.uplinks
+        self.problems += other.problems
 
     def dead_by_message(self) -> dict[int, int]:
         """How many readings of each message became dead letters here."""
@@ -70,6 +91,13 @@ class Outcome:
             counts[reading.message] = counts.get(reading.message, 0) + 1
         return counts
 
+    def losses_by_message(self) -> dict[int, Loss]:
+        """Why each message lost something here: its first reason."""
+        losses: dict[int, Loss] = {}
+        for reading in self.lost:
+            losses.setdefault(reading.message, Loss(str(reading.letter.reason), reading.letter.detail))
+        return losses
+
 
 def ingest(work: Work, services: Services) -> Outcome:
     """Handle one task's work in one transaction, then tell the live pages.
@@ -77,11 +105,13 @@ def ingest(work: Work, services: Services) -> Outcome:
     Raises:
         Exception: whatever a step raised; nothing was stored.
     """
-    make_months(services, work)
-    outcome = Outcome()
+    decoded = decode(work, services.engine, services.sensors, services.accepted)
+    make_months(services, decoded.work)
+    outcome = Outcome(lost=decoded.lost, uplinks=decoded.outcomes, problems=decoded.problems)
     with services.engine.begin() as connection:
         model_id = remember_model(connection, services)
-        work_known, devices, outcome.lost = attribute(connection, work, services.directory)
+        work_known, devices, unknown = attribute(connection, decoded.work, services.directory)
+        outcome.lost += unknown
         if len(work_known):
             series = gather(connection, work_known, devices)
             cleaned = clean(series, devices)
@@ -107,11 +137,13 @@ def ingest_each(work: Work, services: Services) -> Outcome:
     except Exception as error:
         # What is remembered may be what is wrong: a partition dropped, a device or model deleted meanwhile.
         services.directory.forget()
+        services.sensors.forget()
         services.model_id = None
         services.months.clear()
         if is_transient(error):
             raise
-        log.exception("work not borne", extra={"readings": len(work), "dead_letters": len(work.refused)})
+        sizes = {"readings": len(work), "uplinks": len(work.uplinks), "dead_letters": len(work.refused)}
+        log.exception("work not borne", extra=sizes)
         return _isolate(work, services, error)
 
 
@@ -124,7 +156,7 @@ def is_transient(error: Exception) -> bool:
 
 def _isolate(work: Work, services: Services, error: Exception) -> Outcome:
     outcome = Outcome()
-    if len(work) == 1 and not work.refused:
+    if len(work) + len(work.uplinks) == 1 and not work.refused:
         try:
             # Once more: what this process remembered wrongly (a dropped partition, a device) is forgotten by now.
             return ingest(work, services)
@@ -132,28 +164,31 @@ def _isolate(work: Work, services: Services, error: Exception) -> Outcome:
             if is_transient(again):
                 raise
             error = again
-        outcome.lost.append(work.lose(0, DeadReason.PROCESSING_FAILED, f"{type(error).__name__}: {error}"))
+        lose = work.lose_uplink if work.uplinks else work.lose
+        outcome.lost.append(lose(0, DeadReason.PROCESSING_FAILED, f"{type(error).__name__}: {error}"))
         with services.engine.begin() as connection:
             write_dead_letters(connection, [reading.letter for reading in outcome.lost])
         return outcome
     for part in _halves(work):
-        result = ingest_each(part, services)
-        outcome.stored += result.stored
-        outcome.lost += result.lost
+        outcome.add(ingest_each(part, services))
     return outcome
 
 
 def _halves(work: Work) -> Iterable[Work]:
     """Smaller pieces of work, in order of arrival. Dead letters that cannot be written are no reading's fault: they raise."""
+    if not len(work) and not work.uplinks:
+        raise RuntimeError("Dead letters could not be written; the log line before says why")
     if work.refused:
-        if not len(work):
-            raise RuntimeError("Dead letters could not be written; the log line before says why")
         yield work.only_refused()
-    rows = np.arange(len(work), dtype=np.int64)
-    middle = max(1, len(work) // 2)
-    yield work.take(rows[:middle])
-    if middle < len(work):
-        yield work.take(rows[middle:])
+    for first, last in _half_ranges(len(work.uplinks)):
+        yield work.only_uplinks(work.uplinks[first:last])
+    for first, last in _half_ranges(len(work)):
+        yield work.take(np.arange(first, last, dtype=np.int64))
+
+
+def _half_ranges(count: int) -> list[tuple[int, int]]:
+    middle = max(1, count // 2)
+    return [(first, last) for first, last in ((0, min(middle, count)), (middle, count)) if first < last]
 
 
 def make_months(services: Services, work: Work) -> None:

@@ -1,5 +1,7 @@
 """The services of one worker process, made when they are first needed, never before the fork."""
 
+from datetime import timedelta
+
 from redis import Redis
 
 from streamgauge.queue import SOCKET_TIMEOUT_S
@@ -7,6 +9,7 @@ from streamgauge.scoring.model import ARTEFACT, Model
 from streamgauge.settings import WorkerSettings
 from streamgauge.storage.engine import INDEX_LOOKUPS_ONLY, make_engine
 from tasks.attribute import DeviceDirectory
+from tasks.decode import Accepted
 from tasks.pipeline import Services
 
 
@@ -46,4 +49,5 @@ def make_services(settings: WorkerSettings) -> Services:
         model=Model.load(settings.model_dir or ARTEFACT),
         directory=DeviceDirectory(auto_register=settings.auto_register),
         live_max_events=settings.live_max_events,
+        accepted=Accepted(settings.earliest_time, timedelta(seconds=settings.future_tolerance_s)),
     )

@@ -18,7 +18,7 @@ from celery import Celery
 from prometheus_client import start_http_server
 from redis import Redis, RedisError
 
-from streamgauge import logs, metrics
+from streamgauge import logs, metrics, network_servers
 from streamgauge.errors import QueueUnavailable, SettingsError
 from streamgauge.mqtt.link import BrokerUnavailable, LinkOptions, MqttLink
 from streamgauge.queue import (
@@ -194,6 +194,10 @@ class Subscriber:
             metrics.READINGS_RECEIVED.labels(arrival.source).inc(taken.readings)
             for rejected in arrival.rejected:
                 metrics.READINGS_DEAD.labels(rejected.reason).inc(max(1, rejected.readings))
+                if arrival.source in network_servers.PARSERS:
+                    metrics.UPLINKS.labels(arrival.source, "refused").inc()
+            if arrival.ignored is not None:
+                metrics.UPLINKS.labels(arrival.source, "ignored").inc()
             if taken.settled:
                 self._answer(taken)
 

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -10,14 +10,15 @@ import orjson
 from numpy.typing import NDArray
 
 from streamgauge.errors import DeadReason
-from streamgauge.queue import Message
-from streamgauge.reading import FLOAT_FIELDS, format_time, from_microseconds
+from streamgauge.queue import Message, ingest_body
+from streamgauge.reading import FLOAT_FIELDS, Reading, format_time, from_microseconds
 from streamgauge.storage.dead_letters import DeadLetter
+from streamgauge.wire import RawUplink
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """Readings as columns of n values, in order of arrival, and what was refused at the door.
+    """Readings as columns of n values, in order of arrival, uplinks to be decoded, and what was refused at the door.
 
     Attributes:
         messages: the messages they came in.
@@ -28,6 +29,7 @@ class Work:
         seq: whole numbers or ``None``; ``None`` altogether where no reading has one.
         extra: by row, unlisted numeric fields.
         refused: dead letters that were made at the door.
+        uplinks: network servers' messages, each with the index of its message here.
     """
 
     messages: Sequence[Message]
@@ -38,6 +40,7 @@ class Work:
     seq: Sequence[int | None] | None
     extra: Mapping[int, Mapping[str, float]]
     refused: Sequence[DeadLetter]
+    uplinks: Sequence[tuple[int, RawUplink]] = ()
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> Self:
@@ -53,6 +56,10 @@ class Work:
             seq=columns.get("seq"),
             extra={int(row): values for row, values in body["extra"].items()},
             refused=[_refused(messages, *fields) for fields in body["dead"]],
+            uplinks=[
+                (index, RawUplink(network, base64.b64decode(message)))
+                for index, network, message in body.get("uplinks", ())
+            ],
         )
 
     def __len__(self) -> int:
@@ -63,7 +70,7 @@ class Work:
         return np.array([message.received_us for message in self.messages], dtype=np.int64)[self.message]
 
     def take(self, rows: NDArray[np.int64]) -> Self:
-        """The same work with some of its readings only, and nothing refused."""
+        """The same work with some of its readings only, without uplinks and nothing refused."""
         chosen = rows.tolist()
         place = {row: index for index, row in enumerate(chosen)}
         return type(self)(
@@ -78,9 +85,64 @@ class Work:
         )
 
     def only_refused(self) -> Self:
-        """The same work without its readings."""
-        nothing = self.take(np.empty(0, dtype=np.int64))
-        return type(self)(**{**{name: getattr(nothing, name) for name in self.__slots__}, "refused": self.refused})
+        """The same work without its readings and uplinks."""
+        return replace(self.take(np.empty(0, dtype=np.int64)), refused=self.refused)
+
+    def only_uplinks(self, uplinks: Sequence[tuple[int, RawUplink]]) -> Self:
+        """The same work with some of its uplinks only."""
+        return replace(self.take(np.empty(0, dtype=np.int64)), uplinks=uplinks)
+
+    def with_decoded(self, readings: Sequence[tuple[int, Reading]]) -> Self:
+        """The same work with the readings that its uplinks held, each with the index of its message, in their place."""
+        if not readings:
+            return replace(self, uplinks=())
+        decoded = type(self).from_body(ingest_body(self.messages, readings, ()))
+        if not len(self):
+            return replace(decoded, refused=self.refused)
+        whole = self._followed_by(decoded)
+        return replace(whole.take(np.argsort(whole.message, kind="stable")), refused=self.refused)
+
+    def _followed_by(self, other: Self) -> Self:
+        rows = len(self)
+        names = [name for name in FLOAT_FIELDS if name in self.values or name in other.values]
+        seq = None
+        if self.seq is not None or other.seq is not None:
+            seq = [*(self.seq or [None] * rows), *(other.seq or [None] * len(other))]
+        return replace(
+            self,
+            message=np.concatenate([self.message, other.message]),
+            device=[*self.device, *other.device],
+            time_us=np.concatenate([self.time_us, other.time_us]),
+            values={name: np.concatenate([self._column(name), other._column(name)]) for name in names},
+            seq=seq,
+            extra={**self.extra, **{rows + row: values for row, values in other.extra.items()}},
+        )
+
+    def _column(self, name: str) -> NDArray[np.float64]:
+        return self.values[name] if name in self.values else np.full(len(self), np.nan)
+
+    def lose_uplink(self, place: int, reason: DeadReason, detail: str, device: str | None = None) -> "LostReading":
+        """One of the uplinks as a dead letter that keeps the network server's message as it came.
+
+        Args:
+            place: which one.
+            reason: why.
+            detail: for a person.
+            device: the registered device, if it is known.
+        """
+        index, uplink = self.uplinks[place]
+        message = self.messages[index]
+        letter = DeadLetter(
+            topic=message.topic,
+            source=message.source,
+            reason=reason,
+            detail=detail,
+            payload=uplink.message,
+            readings=1,
+            received_at=from_microseconds(message.received_us),
+            device=device,
+        )
+        return LostReading(index, letter)
 
     def lose(self, row: int, reason: DeadReason, detail: str) -> "LostReading":
         """One of the readings as a dead letter, written as the wire writes it."""
@@ -108,7 +170,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class LostReading:
-    """A reading that became a dead letter in the worker; the index of its message is for the answer to the sender."""
+    """A reading or uplink that became a dead letter in the worker; the index of its message is for the answer to the sender."""
 
     message: int
     letter: DeadLetter

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+import orjson
 from sqlalchemy import Connection, text
 
 
@@ -15,6 +16,36 @@ class Device:
     limits: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """What is registered of a device for reading its payloads, as it was given.
+
+    Attributes:
+        name: the wire's device.
+        dev_eui: of a LoRaWAN sensor, 16 hexadecimal digits, upper case.
+        model: which codec reads its payloads.
+        parameters: the codec's.
+        installation: how the sensor stands.
+    """
+
+    name: str
+    dev_eui: str | None = None
+    model: str | None = None
+    parameters: dict[str, float] = field(default_factory=dict)
+    installation: dict[str, float] = field(default_factory=dict)
+
+
+_REGISTRATION = (
+    "SELECT name, dev_eui, model, coalesce(codec_parameters, '{}') AS parameters, "
+    "coalesce(installation, '{}') AS installation FROM devices"
+)
+_WRITE_REGISTRATION = text("""
+INSERT INTO devices (name, dev_eui, model, codec_parameters, installation)
+VALUES (:name, :dev_eui, :model, CAST(:parameters AS jsonb), CAST(:installation AS jsonb))
+ON CONFLICT (name) DO UPDATE SET dev_eui = EXCLUDED.dev_eui, model = EXCLUDED.model,
+    codec_parameters = EXCLUDED.codec_parameters, installation = EXCLUDED.installation, auto_registered = false
+""")
+_FIND_SENSORS = text(f"{_REGISTRATION} WHERE dev_eui = ANY(:euis) AND decommissioned_at IS NULL")
 _FIND = text(
     "SELECT id, name, gross_min_m, gross_max_m, quality FROM devices WHERE name = ANY(:names) AND decommissioned_at IS NULL"
 )
@@ -35,6 +66,44 @@ def find_devices(connection: Connection, names: Collection[str]) -> dict[str, De
                 limits[name] = value
         found[row.name] = Device(row.id, row.name, limits)
     return found
+
+
+def find_sensors(connection: Connection, euis: Collection[str]) -> dict[str, Registration]:
+    """The registered sensors among these DevEUIs (upper case); decommissioned ones count as unknown."""
+    rows = connection.execute(_FIND_SENSORS, {"euis": list(euis)}).mappings()
+    return {row["dev_eui"]: Registration(**row) for row in rows}
+
+
+def read_registration(connection: Connection, name: str) -> Registration | None:
+    """What is registered under this name, decommissioned or not."""
+    row = connection.execute(text(f"{_REGISTRATION} WHERE name = :name FOR UPDATE"), {"name": name}).mappings().first()
+    return None if row is None else Registration(**row)
+
+
+def list_registrations(connection: Connection) -> list[Registration]:
+    """Every device, by name."""
+    return [Registration(**row) for row in connection.execute(text(f"{_REGISTRATION} ORDER BY name")).mappings()]
+
+
+def find_name_of(connection: Connection, dev_eui: str) -> str | None:
+    """Which device has this DevEUI (upper case), decommissioned or not."""
+    return connection.execute(text("SELECT name FROM devices WHERE dev_eui = :eui"), {"eui": dev_eui}).scalar()
+
+
+def write_registration(connection: Connection, registration: Registration) -> None:
+    """Register a device, or change what is registered of it. An operator has looked at it: it counts as registered by hand.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: another device has its DevEUI, or the DevEUI is none.
+    """
+    values = {
+        "name": registration.name,
+        "dev_eui": registration.dev_eui,
+        "model": registration.model,
+        "parameters": orjson.dumps(registration.parameters).decode(),
+        "installation": orjson.dumps(registration.installation).decode(),
+    }
+    connection.execute(_WRITE_REGISTRATION, values)
 
 
 def register_devices(connection: Connection, names: Collection[str]) -> None:

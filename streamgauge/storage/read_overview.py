@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from streamgauge.reading import DEVICE_NAME
+from streamgauge.reading import DEVICE_NAME, SIMULATED
 
 TREND_WINDOW_S = 1_800
 """The rate of change is a straight line through the undoubted readings of so much time before the newest one …"""
@@ -23,7 +23,10 @@ SPARKLINE_BIN_S = 900
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StationNow:
-    """One device and what is known of it now. All but the first six are None while it has never reported."""
+    """One device and what is known of it now. All but the first six are None while it has never reported.
+
+    ``simulated`` says whether the newest reading was made by hand (``streamgauge.reading.is_simulated``).
+    """
 
     device_id: int
     name: str
@@ -37,6 +40,7 @@ class StationNow:
     level_reason: dict[str, Any] | None
     score: float | None
     rate_m_per_h: float | None
+    simulated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +52,14 @@ class SparklineBin:
     high_m: float
 
 
-_NOW = """
+_NOW = f"""
 SELECT d.id AS device_id, d.name, d.display_name, d.silence_limit_s, d.time_zone, d.datum,
-       n.time, n.level_m, n.level_flag, n.level_reason, n.score,
+       n.time, n.level_m, n.level_flag, n.level_reason, n.score, coalesce(n.simulated, 0) <> 0 AS simulated,
        CASE WHEN trend.dense_count >= 3 THEN trend.dense ELSE trend.sparse END AS rate_m_per_h
 FROM devices d
 LEFT JOIN LATERAL (
-    SELECT r.time, r.level_m, (r.flags->>'level_m')::int AS level_flag, r.reasons->'level_m' AS level_reason, r.score
+    SELECT r.time, r.level_m, (r.flags->>'level_m')::int AS level_flag, r.reasons->'level_m' AS level_reason, r.score,
+           (r.extra->>'{SIMULATED}')::float8 AS simulated
     FROM readings r WHERE r.device_id = d.id ORDER BY r.time DESC LIMIT 1
 ) n ON true
 LEFT JOIN LATERAL (

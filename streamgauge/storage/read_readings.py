@@ -38,6 +38,8 @@ class Device:
     datum: str | None
     latitude: float | None
     longitude: float | None
+    dev_eui: str | None
+    model: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Extent:
 
 _DEVICE = (
     "SELECT id, name, display_name, silence_limit_s, registered_at, gross_min_m, gross_max_m, time_zone, datum, "
-    "latitude, longitude FROM devices"
+    "latitude, longitude, dev_eui, model FROM devices"
 )
 _ROW_FIELDS = ", ".join((*FLOAT_FIELDS, "seq", "extra", "flags", "reasons", *SCORED, "received_at", "stored_at"))
 

@@ -3,6 +3,7 @@
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     DateTime,
     Double,
@@ -57,6 +58,15 @@ devices = Table(
     Column("auto_registered", Boolean, nullable=False, server_default="false"),
     _made("registered_at"),
     _time("decommissioned_at"),
+    Column("dev_eui", Text, unique=True, comment="of a LoRaWAN sensor, upper case"),
+    Column("model", Text, comment="which codec reads its payloads; see streamgauge.payloads.registry"),
+    Column("codec_parameters", JSONB, comment="the codec's parameters by name, such as Pmin"),
+    Column(
+        "installation",
+        JSONB,
+        comment="how the sensor stands: sensor_height_m, offset_m, density_kg_m3, gravity_m_s2",
+    ),
+    CheckConstraint("dev_eui ~ '^[0-9A-F]{16}$'", name="dev_eui"),
 )
 
 gateways = Table(

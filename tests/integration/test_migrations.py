@@ -8,6 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError
 
 from embedded.stack import Stack
 from streamgauge.storage.engine import make_engine
@@ -48,7 +49,28 @@ def test_up_down_and_up_again(fresh: str) -> None:
     assert tables(fresh) == set()
     migrate(fresh)
     assert tables(fresh) == CONTRACT_TABLES
-    assert "0001" in migrate(fresh, "current")
+    assert "0002" in migrate(fresh, "current")
+
+
+def test_each_revision_keeps_the_rows_of_the_one_before(fresh: str) -> None:
+    migrate(fresh, "upgrade", "0001")
+    engine = make_engine(fresh)
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO devices (name, datum) VALUES ('old', 'AHD')"))
+    migrate(fresh, "upgrade", "0002")
+    with engine.begin() as connection:
+        # What the program before writes still goes in, and what it reads is still there.
+        connection.execute(text("INSERT INTO devices (name, auto_registered) VALUES ('from the program before', true)"))
+        connection.execute(text("UPDATE devices SET dev_eui = '70B3D57BA0000001', model = 'm' WHERE name = 'old'"))
+        with pytest.raises(IntegrityError), connection.begin_nested():
+            connection.execute(text("INSERT INTO devices (name, dev_eui) VALUES ('twin', '70B3D57BA0000001')"))
+        with pytest.raises(IntegrityError), connection.begin_nested():
+            connection.execute(text("INSERT INTO devices (name, dev_eui) VALUES ('lower case', '70b3d57ba0000002')"))
+    migrate(fresh, "downgrade", "0001")
+    with engine.connect() as connection:
+        names = connection.execute(text("SELECT name, datum FROM devices ORDER BY name")).all()
+    engine.dispose()
+    assert [tuple(row) for row in names] == [("from the program before", None), ("old", "AHD")]
 
 
 def test_the_tables_are_what_the_code_believes(engine: Engine) -> None:

@@ -3,7 +3,7 @@
 from streamgauge.errors import DeadReason
 from streamgauge.queue import Message, Notice
 from streamgauge.wire import Arrival, Rejected
-from tasks.inflight import TASK_REFUSED_BYTES, Inflight
+from tasks.inflight import TASK_RAW_BYTES, Inflight
 
 MESSAGE = Message("streamgauge/v1/devices/a/readings", "device", 0)
 
@@ -16,7 +16,7 @@ def refused(size_bytes: int) -> Arrival:
 
 def test_a_task_takes_refused_payloads_up_to_its_bytes_and_leaves_the_rest_for_the_next() -> None:
     inflight = Inflight()
-    half = TASK_REFUSED_BYTES // 2
+    half = TASK_RAW_BYTES // 2
     for mid in range(1, 6):
         inflight.take(mid, MESSAGE, refused(half))
     assert inflight.pending_bytes == 5 * half
@@ -30,7 +30,7 @@ def test_a_task_takes_refused_payloads_up_to_its_bytes_and_leaves_the_rest_for_t
 
 def test_a_payload_that_is_larger_than_a_task_travels_alone() -> None:
     inflight = Inflight()
-    inflight.take(1, MESSAGE, refused(2 * TASK_REFUSED_BYTES))
+    inflight.take(1, MESSAGE, refused(2 * TASK_RAW_BYTES))
     inflight.take(2, MESSAGE, refused(1))
     first = inflight.next_task("first", 500)
     assert first is not None
