@@ -9,7 +9,6 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-from gateway.check import check
 from gateway.decode_command import BadArguments, decode_command
 from streamgauge.errors import SettingsError
 from streamgauge.payloads.registry import find, models
@@ -43,7 +42,10 @@ def list_models(_options: argparse.Namespace) -> int:
 
 
 def check_configuration(_options: argparse.Namespace) -> int:
-    """Validate settings, configuration and keys, and what they lead to; nothing is changed."""
+    """Validate settings, configuration and keys, and what they lead to."""
+    # Imported where it is needed: the other commands need neither a broker's client nor the model.
+    from gateway.check import check
+
     try:
         settings = load(GatewaySettings, os.environ)
     except SettingsError as error:
