@@ -22,6 +22,10 @@ _NO_SPACE_EXTENDED = {
 }
 
 
+DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What calls of sqlite3 raise. SQLite quotes a damaged schema in its message, and sqlite3 may fail to decode that."""
+
+
 class BufferUnwritable(TransientError):
     """The buffer cannot be written or opened just now; nothing of what was asked for is in it."""
 
@@ -46,8 +50,10 @@ class FileDamaged(TransientError):
     """The file holds something else than what was written: it is to be set aside and its rows salvaged."""
 
 
-def fault_of(error: sqlite3.Error) -> BufferUnwritable | FileDamaged:
-    """What an error of SQLite means for the buffer."""
+def fault_of(error: Exception) -> BufferUnwritable | FileDamaged:
+    """What one of ``DATABASE_ERRORS`` means for the buffer."""
+    if isinstance(error, UnicodeDecodeError):
+        return FileDamaged(f"text that is no text: {error}")
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     if code & 0xFF in _DAMAGED or code in _DAMAGED_EXTENDED:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from gateway import buffer_rows
-from gateway.buffer_faults import BufferFull, BufferUnwritable, FileDamaged, fault_of
+from gateway.buffer_faults import DATABASE_ERRORS, BufferFull, BufferUnwritable, FileDamaged, fault_of
 from gateway.buffer_log import log_of
 from gateway.buffer_salvage import keep_damaged_log, rebuild, resume, sync_folder
 from gateway.buffer_schema import LAST_SEQ, PAGE_BYTES, connect, connect_reader
@@ -91,7 +91,7 @@ class BufferFile:
         with self._reading:
             for connection in (self._reader, self._writer):
                 if connection is not None:
-                    with contextlib.suppress(sqlite3.Error):
+                    with contextlib.suppress(*DATABASE_ERRORS):
                         connection.close()
             self._reader = self._writer = None
             self._is_suspect = False
@@ -123,7 +123,7 @@ class BufferFile:
                 try:
                     if self._reader is not None:
                         return query(self._reader)
-                except sqlite3.Error as error:
+                except DATABASE_ERRORS as error:
                     fault = fault_of(error)
                     if not isinstance(fault, FileDamaged):
                         self._is_suspect = True
@@ -150,7 +150,7 @@ class BufferFile:
             self._generation += 1
             try:
                 salvaged = rebuild(self.path, known_last_seq=self.last_seq, max_pages=self._sizes.pages)
-            except (OSError, sqlite3.Error) as error:
+            except (OSError, *DATABASE_ERRORS) as error:
                 raise BufferUnwritable(f"the damaged buffer cannot be replaced: {error}; check its disk") from error
         log.error(
             "what could be read of the damaged buffer is in a new one",
@@ -199,7 +199,7 @@ class BufferFile:
             except OSError as error:
                 self.close()
                 raise BufferUnwritable(f"the buffer cannot be opened: {error}") from error
-            except sqlite3.Error as error:
+            except DATABASE_ERRORS as error:
                 self.close()
                 raise fault_of(error) from error
             except BaseException:
@@ -238,10 +238,10 @@ class BufferFile:
             yield connection
         except BaseException as error:
             # SQLite has rolled back by itself after most faults.
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(*DATABASE_ERRORS):
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-            if not isinstance(error, sqlite3.Error):
+            if not isinstance(error, DATABASE_ERRORS):
                 raise
             fault = fault_of(error)
             self._is_suspect = not isinstance(fault, BufferFull)

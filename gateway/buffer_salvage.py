@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gateway.buffer_faults import DATABASE_ERRORS
 from gateway.buffer_log import complete_transactions, has_sound_header, log_of
 from gateway.buffer_schema import LAST_SEQ, PAGE_BYTES, checksum, ensure_tables, open_plain
 
@@ -76,7 +77,7 @@ def rebuild(path: Path, *, known_last_seq: int, max_pages: int) -> Salvaged:
         try:
             with _readable_copy(path) as source:
                 _copy(source, target, salvaged)
-        except (sqlite3.Error, OSError):
+        except (OSError, *DATABASE_ERRORS):
             log.exception("nothing more can be salvaged", extra={"rows": salvaged.rows})
             if target.in_transaction:
                 target.execute("ROLLBACK")
@@ -156,7 +157,7 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, salvaged: Salv
         highest = rows[-1][0]
     try:
         last_seq = source.execute(LAST_SEQ).fetchone()[0]
-    except sqlite3.Error:
+    except DATABASE_ERRORS:
         last_seq = highest + _UNKNOWN_GAP
     salvaged.last_seq = max(salvaged.last_seq, highest, last_seq if 0 <= last_seq < _HIGHEST_SEQ else 0)
 
@@ -171,7 +172,7 @@ def _copy_small(source: sqlite3.Connection, target: sqlite3.Connection, table: s
                 copied += 1
             except sqlite3.IntegrityError as error:
                 log.warning("a row cannot be salvaged", extra={"table": table, "reason": str(error)})
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         log.warning(
             "a table cannot be salvaged completely", extra={"table": table, "reason": str(error), "rows": copied}
         )
@@ -184,7 +185,7 @@ def _readable_rows(source: sqlite3.Connection, salvaged: Salvaged) -> Iterator[l
     while True:
         try:
             rows = source.execute(_ROWS, (after, limit)).fetchall()
-        except sqlite3.Error:
+        except DATABASE_ERRORS:
             if limit > 1:
                 limit = max(1, limit // 8)
                 continue
@@ -230,7 +231,7 @@ def _can_read(source: sqlite3.Connection, after: int) -> bool | None:
     """Whether there is a row behind a place; None if that cannot be read."""
     try:
         return source.execute(_ROWS, (after, 1)).fetchone() is not None
-    except sqlite3.Error:
+    except DATABASE_ERRORS:
         return None
 
 
@@ -244,13 +245,11 @@ def _is_sound(row: tuple[Any, ...]) -> bool:
 @contextlib.contextmanager
 def _readable_copy(path: Path) -> Iterator[sqlite3.Connection]:
     """The damaged file, opened so that it is not changed; if its first page is beyond reading, a copy with a new one."""
-    source = open_plain(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-    try:
-        if _has_tables(source):
+    source = _open_unchanged(path)
+    if source is not None:
+        with contextlib.closing(source):
             yield source
-            return
-    finally:
-        source.close()
+        return
     copy = path.with_name(path.name + ".salvaging")
     try:
         _copy_with_first_page(path, copy)
@@ -260,13 +259,17 @@ def _readable_copy(path: Path) -> Iterator[sqlite3.Connection]:
         _remove(copy)
 
 
-def _has_tables(source: sqlite3.Connection) -> bool:
+def _open_unchanged(path: Path) -> sqlite3.Connection | None:
+    source = None
     try:
+        source = open_plain(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         source.execute("SELECT newest FROM counters LIMIT 0")
         source.execute("SELECT seq FROM readings LIMIT 0")
-    except sqlite3.Error:
-        return False
-    return True
+    except DATABASE_ERRORS:
+        if source is not None:
+            source.close()
+        return None
+    return source
 
 
 def _copy_with_first_page(path: Path, copy: Path) -> None:

@@ -11,7 +11,7 @@ import sqlite3
 import zlib
 from pathlib import Path
 
-from gateway.buffer_faults import BufferTooNew, FileDamaged
+from gateway.buffer_faults import DATABASE_ERRORS, BufferTooNew, FileDamaged
 
 APPLICATION_ID = 0x53474231
 """Marks the file as ours ("SGB1"), in its header (https://sqlite.org/fileformat2.html, 1.2)."""
@@ -83,10 +83,17 @@ def open_plain(path: Path | str, *, uri: bool = False) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, uri=uri)
     # Damaged text must not end a query before its checksum was looked at.
     connection.text_factory = _text
-    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-    connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute("PRAGMA secure_delete = OFF")
-    connection.execute("PRAGMA cell_size_check = ON")
+    try:
+        for pragma in (
+            f"cache_size = -{_CACHE_KIB}",
+            "temp_store = MEMORY",
+            "secure_delete = OFF",
+            "cell_size_check = ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+    except DATABASE_ERRORS:
+        connection.close()
+        raise
     return connection
 
 
