@@ -1,0 +1,203 @@
+"""A full buffer gives readings up by its rule; a full disk costs nothing that was promised."""
+
+import contextlib
+import os
+import resource
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.ballast import Ballast
+from gateway.buffer import Buffer
+from gateway.buffer_faults import BufferFull, BufferUnwritable, ParcelTooLarge
+from gateway.buffer_file import BufferFile
+from gateway.entries import CounterState, Parcel
+from tests.support.buffered import entry, numbers_in, open_buffer, parcel
+
+MIB = 2**20
+
+
+@contextlib.contextmanager
+def largest_file(size_bytes: int) -> Iterator[None]:
+    """No file of this process may grow beyond a size: writing fails with EFBIG."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def fill(buffer: Buffer, first: int, commits: int, per_commit: int = 50, *, precious: bool = False) -> int:
+    """Append; returns the next number."""
+    for number in range(commits):
+        begin = first + number * per_commit
+        buffer.append([parcel(*range(begin, begin + per_commit), precious=precious)])
+    return first + commits * per_commit
+
+
+def test_a_full_buffer_gives_up_the_oldest_and_says_how_many(tmp_path: Path) -> None:
+    buffer = open_buffer(tmp_path, max_bytes=MIB)
+    appended = fill(buffer, 0, 300)
+    numbers = numbers_in(buffer)
+    assert numbers == list(range(appended - len(numbers), appended))
+    assert buffer.dropped == appended - len(numbers)
+    assert buffer.count == len(numbers)
+    # Enough is kept: room is made for what comes, and a little more.
+    assert buffer.count > 2_000
+
+
+def test_all_files_together_stay_below_the_bound(tmp_path: Path) -> None:
+    buffer = open_buffer(tmp_path, max_bytes=2 * MIB)
+    largest = 0
+    for number in range(400):
+        fill(buffer, number * 50, 1)
+        largest = max(largest, buffer.size_bytes())
+    assert buffer.dropped
+    assert 1.5 * MIB < largest <= 2 * MIB
+    assert largest == pytest.approx(sum(path.stat().st_size for path in tmp_path.iterdir()), rel=0.1)
+
+
+def test_precious_readings_outlive_ordinary_ones(tmp_path: Path) -> None:
+    buffer = open_buffer(tmp_path, max_bytes=MIB)
+    fill(buffer, 0, 20, precious=True)
+    fill(buffer, 1_000, 300)
+    numbers = numbers_in(buffer)
+    assert numbers[:1_000] == list(range(1_000))
+    assert numbers[1_000:] == list(range(16_000 - len(numbers) + 1_000, 16_000))
+    assert buffer.precious_count == 1_000
+
+
+def test_precious_readings_go_oldest_first_when_there_are_no_others(tmp_path: Path) -> None:
+    buffer = open_buffer(tmp_path, max_bytes=MIB)
+    appended = fill(buffer, 0, 150, precious=True)
+    numbers = numbers_in(buffer)
+    assert numbers == list(range(appended - len(numbers), appended))
+    fill(buffer, appended, 40)
+    still = numbers_in(buffer)
+    assert set(numbers) <= set(still), "an ordinary reading has driven out a precious one"
+    assert buffer.precious_count == len(numbers)
+    assert buffer.count == len(still)
+    assert buffer.dropped == appended + 40 * 50 - len(still)
+
+
+def test_room_that_was_deleted_is_used_again(tmp_path: Path) -> None:
+    buffer = open_buffer(tmp_path, max_bytes=MIB)
+    for number in range(30):
+        fill(buffer, number * 1_000, 20)
+        buffer.delete([(1, buffer.last_seq)])
+    assert buffer.dropped == 0
+
+
+def test_what_can_never_fit_is_refused_and_nothing_is_given_up_for_it(tmp_path: Path) -> None:
+    buffer = open_buffer(tmp_path, max_bytes=MIB)
+    fill(buffer, 0, 10)
+    with pytest.raises(ParcelTooLarge):
+        buffer.append([parcel(*range(1_000, 21_000), precious=True)])
+    assert numbers_in(buffer) == list(range(500))
+    assert buffer.dropped == 0
+    assert buffer.counters()["session"].newest == 499
+
+
+def test_a_disk_without_space_leaves_nothing_half_written(tmp_path: Path) -> None:
+    buffer = open_buffer(tmp_path)
+    fill(buffer, 0, 40)
+    committed = 2_000
+    # The log may not grow any more: first it is used from its beginning again, then that is not enough either.
+    with largest_file(max(path.stat().st_size for path in tmp_path.glob("buffer.db*")) // 2):
+        with contextlib.suppress(BufferUnwritable):
+            for _ in range(1_000):
+                buffer.append([parcel(*range(committed, committed + 50))])
+                committed += 50
+        assert committed < 1_000 * 50
+        before = numbers_in(buffer)
+        with pytest.raises(BufferUnwritable):
+            buffer.append(
+                [Parcel(entries=[entry(n) for n in range(90_000, 92_000)], counters=[CounterState("s", 1, 1)])]
+            )
+        assert numbers_in(buffer) == before
+        assert set(buffer.counters()) == {"session"}
+    assert before[-1] == committed - 1
+    assert buffer.count == len(before)
+    assert buffer.counters()["session"].newest == committed - 1
+    buffer.append([parcel(90_000)])
+    assert numbers_in(buffer)[-1] == 90_000
+
+
+def test_deleting_makes_room_on_a_full_disk(tmp_path: Path) -> None:
+    buffer = open_buffer(tmp_path)
+    fill(buffer, 0, 100)
+    buffer.close()
+    buffer = open_buffer(tmp_path)
+    with largest_file((tmp_path / "buffer.db").stat().st_size):
+        buffer.delete([(1, 4_900)])
+        fill(buffer, 10_000, 90)
+    assert buffer.count == 100 + 90 * 50
+    assert buffer.dropped == 0
+
+
+def test_the_ballast_goes_when_nothing_else_helps_and_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = open_buffer(tmp_path)
+    fill(buffer, 0, 1)
+    ballast = tmp_path / "ballast"
+    assert ballast.stat().st_blocks * 512 >= 4 * MIB
+    sound = BufferFile.transaction
+
+    @contextlib.contextmanager
+    def full_disk(self: BufferFile) -> Iterator[object]:
+        if ballast.exists():
+            raise BufferFull("no space left")
+        with sound(self) as connection:
+            yield connection
+
+    monkeypatch.setattr(BufferFile, "transaction", full_disk)
+    fill(buffer, 50, 1)
+    assert not ballast.exists()
+    buffer.lay_ballast()
+    assert ballast.exists()
+
+
+def test_there_is_no_ballast_on_a_disk_that_is_nearly_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.ballast._HEADROOM_BYTES", 2**60)
+    ballast = Ballast(tmp_path / "ballast", MIB)
+    assert not ballast.lay()
+    assert not ballast.give_up()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BufferUnwritable, match="GATEWAY_DIR"):
+        open_buffer(tmp_path / "file")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_on_a_small_disk_that_another_program_fills(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(tmp_path)], check=True)
+    try:
+        buffer = open_buffer(tmp_path / "gateway", max_bytes=200 * MIB)
+        appended = fill(buffer, 0, 20)
+        rest = tmp_path / "rest"
+        with contextlib.suppress(OSError), rest.open("wb") as file:
+            while True:
+                file.write(b"x" * 4096)
+                file.flush()
+        with contextlib.suppress(BufferFull):
+            for _ in range(2_000):
+                appended = fill(buffer, appended, 1)
+        assert not (tmp_path / "gateway" / "ballast").exists()
+        numbers = numbers_in(buffer)
+        assert numbers == list(range(appended - len(numbers), appended))
+        assert buffer.dropped == appended - len(numbers)
+        rest.unlink()
+        appended = fill(buffer, appended, 10)
+        assert numbers_in(buffer)[-1] == appended - 1
+        buffer.lay_ballast()
+        assert (tmp_path / "gateway" / "ballast").exists()
+        buffer.close()
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
