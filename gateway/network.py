@@ -1,0 +1,392 @@
+"""A small LoRaWAN 1.0.x network server: what a frame heard is, and what its device is told.
+
+It knows devices, sessions and counters, and no socket. ``hear`` belongs to one thread; ``make_downlink`` and ``give_back`` may
+be called by others. Sections are those of the LoRaWAN Specification 1.0.3.
+"""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Final
+
+from gateway.copies import Copies
+from gateway.devices import Device
+from gateway.entries import CounterState
+from gateway.heard import Answer, First, Heard, JoinAccepted, MacOnly, Refusal, Refused, Repeat, Uplink
+from gateway.sessions import NonceUsed, Session, SessionStore, SessionsUnavailable
+from streamgauge.errors import TransientError
+from streamgauge.lorawan import counters, crypto, frames
+from streamgauge.lorawan.counters import Verdict, Window
+from streamgauge.lorawan.crypto import SessionKeys
+from streamgauge.lorawan.frames import DataFrame, FrameFault, FrameRefused, JoinAccept, JoinRequest
+from streamgauge.lorawan.gwmp import Crc, Reception, Transmission
+from streamgauge.lorawan.regions import JOIN_ACCEPT_DELAY_S, RECEIVE_DELAY_S, REGIONS, Region
+
+log = logging.getLogger("streamgauge.gateway.network")
+
+NET_ID: Final = 0
+"""The NetID of private and experimental networks (LoRaWAN Backend Interfaces 1.0, annex): DevAddr begins with 7 zero bits."""
+
+_DEV_ADDR_BITS: Final = 25
+_CLOCK_US: Final = 1 << 32
+_APP_NONCES_SINCE: Final = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+class CannotAnswer(TransientError):
+    """A downlink that cannot be made; the device goes on as if it had not been heard, and says so again if it minds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Downlink:
+    """A frame to be sent, and the EUI of the packet forwarder that is to send it."""
+
+    forwarder: bytes
+    transmission: Transmission
+
+
+@dataclass(slots=True)
+class _Live:
+    """A session in use. ``window`` None: nothing is known of its counter. ``waiting``: no frame of it was ever heard."""
+
+    id: str
+    device: str
+    may_restart: bool
+    dev_addr: bytes
+    keys: SessionKeys
+    window: Window | None
+    waiting: bool
+
+
+class Network:
+    """The network server of one gateway.
+
+    Args:
+        devices: all sensors; those that have IP are passed over.
+        store: sessions made by joins.
+        counter_states: committed counters by session.
+        region: where downlinks go.
+        power_dbm: with which they are sent.
+        rx1_delay_s: RECEIVE_DELAY1 in seconds, 1 to 15; told to devices that join, preset in personalised ones.
+        cf_list: channels that a joining device is told to use; empty or 16 bytes (§6.2.5).
+        monotonic_s: a clock that only grows.
+        utc_now: the time of day.
+        random_bits: unforeseeable whole numbers of so many bits.
+
+    Raises:
+        SessionsUnavailable: the stored sessions cannot be read.
+    """
+
+    def __init__(
+        self,
+        devices: Iterable[Device],
+        store: SessionStore,
+        counter_states: Mapping[str, CounterState],
+        *,
+        region: Region = REGIONS["EU868"],
+        power_dbm: int = 14,
+        rx1_delay_s: int = RECEIVE_DELAY_S,
+        cf_list: bytes = b"",
+        monotonic_s: Callable[[], float] = time.monotonic,
+        utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        random_bits: Callable[[int], int] = secrets.randbits,
+    ) -> None:
+        self._store = store
+        self._region = region
+        self._power_dbm = power_dbm
+        self._rx1_delay_s = rx1_delay_s
+        self._cf_list = cf_list
+        self._monotonic_s = monotonic_s
+        self._utc_now = utc_now
+        self._random_bits = random_bits
+        self._lock = threading.Lock()
+        self._copies = Copies()
+        self._by_dev_addr: dict[bytes, list[_Live]] = {}
+        self._by_id: dict[str, _Live] = {}
+        listed = list(devices)
+        self._joining = {device.dev_eui: device for device in listed if device.activation == "otaa" and device.dev_eui}
+        for live in (*_personalised(listed), *self._joined()):
+            state = counter_states.get(live.id)
+            live.window = None if state is None else Window(state.newest, state.window)
+            self._enter(live)
+
+    def _joined(self) -> Iterable[_Live]:
+        for session in self._store.load():
+            device = self._joining.get(session.dev_eui)
+            if device is not None:
+                yield _live_of(device, session)
+
+    def _enter(self, live: _Live) -> None:
+        self._by_dev_addr.setdefault(live.dev_addr, []).append(live)
+        self._by_id[live.id] = live
+
+    def _leave(self, session_id: str) -> None:
+        live = self._by_id.pop(session_id, None)
+        if live is None:
+            return
+        others = [other for other in self._by_dev_addr[live.dev_addr] if other is not live]
+        if others:
+            self._by_dev_addr[live.dev_addr] = others
+        else:
+            del self._by_dev_addr[live.dev_addr]
+
+    def hear(self, reception: Reception) -> Heard:
+        """What this reception is. Never raises for what was received."""
+        if reception.crc is Crc.FAILED:
+            return Refused(reason=Refusal.BAD_CRC, detail="the radio's checksum failed", reception=reception)
+        now_s = self._monotonic_s()
+        with self._lock:
+            transmission = self._copies.find(reception.phy, now_s)
+            if transmission is None:
+                first = self._hear_first(reception)
+                if not (isinstance(first, Refused) and first.reason is Refusal.SESSIONS_UNAVAILABLE):
+                    self._copies.remember(first, now_s)
+                return first
+            sent_again = self._copies.sent_again(transmission, reception, now_s)
+            answer = transmission.first.answer if not isinstance(transmission.first, JoinAccepted) else None
+            return Repeat(
+                first=transmission.first,
+                reception=reception,
+                is_better=self._copies.is_louder(transmission, reception),
+                sent_again=sent_again,
+                answer=replace(answer, reception=reception) if sent_again and answer is not None else None,
+            )
+
+    def _hear_first(self, reception: Reception) -> First:
+        try:
+            frame = frames.parse(reception.phy)
+        except FrameRefused as refused:
+            reason = Refusal.PROPRIETARY if refused.reason is FrameFault.PROPRIETARY else Refusal.NOT_LORAWAN
+            return Refused(reason=reason, detail=refused.detail, reception=reception)
+        if isinstance(frame, JoinRequest):
+            return self._join(frame, reception)
+        if isinstance(frame, DataFrame) and frame.direction == crypto.UPLINK:
+            return self._data(frame, reception)
+        return Refused(
+            reason=Refusal.WRONG_DIRECTION,
+            detail="a network's frame, not a device's; is another near?",
+            reception=reception,
+        )
+
+    def _data(self, frame: DataFrame, reception: Reception) -> First:
+        near = self._by_dev_addr.get(frame.dev_addr, [])
+        if not near:
+            detail = f"no device has DevAddr {frame.dev_addr.hex().upper()}; another network's, or it must join again"
+            return Refused(reason=Refusal.UNKNOWN_DEV_ADDR, detail=detail, reception=reception)
+        for live in near:
+            for f_cnt in counters.candidates(live.window, frame.f_cnt_low):
+                if frames.mic_fits(frame, live.keys.nwk_s_key, f_cnt):
+                    return self._proven(frame, reception, live, f_cnt)
+        return Refused(
+            reason=Refusal.BAD_MIC,
+            detail=f"DevAddr {frame.dev_addr.hex().upper()} is known, but the network session key does not fit",
+            reception=reception,
+            device=near[0].device if len({live.device for live in near}) == 1 else None,
+        )
+
+    def _proven(self, frame: DataFrame, reception: Reception, live: _Live, f_cnt: int) -> First:
+        """A frame whose MIC fits: it is its device's; whether it is taken is its counter's question."""
+        before = live.window
+        verdict = counters.judge(before, f_cnt)
+        restarted = before is not None and live.may_restart and _begins_anew(verdict, f_cnt, before)
+        if before is not None and not verdict.is_taken and not restarted:
+            return _refuse_counter(frame, reception, live, f_cnt, before)
+        live.window = Window(f_cnt, 1) if restarted else counters.take(before, f_cnt)
+        if live.waiting:
+            self._settle(live)
+        counter = CounterState(live.id, live.window.newest, live.window.bits)
+        missed = f_cnt - before.newest - 1 if before is not None and f_cnt > before.newest else 0
+        late, answer = verdict is Verdict.LATE, _answer_to(frame, reception, live)
+        if frame.f_port is None or not frames.MAC_PORT < frame.f_port <= frames.LAST_APPLICATION_PORT:
+            return MacOnly(
+                device=live.device,
+                session=live.id,
+                reception=reception,
+                f_port=frame.f_port,
+                f_cnt=f_cnt,
+                counter=counter,
+                missed=missed,
+                late=late,
+                restarted=restarted,
+                answer=answer,
+            )
+        return Uplink(
+            device=live.device,
+            session=live.id,
+            reception=reception,
+            f_port=frame.f_port,
+            f_cnt=f_cnt,
+            payload=frames.decrypt(frame, live.keys, f_cnt),
+            counter=counter,
+            missed=missed,
+            late=late,
+            restarted=restarted,
+            answer=answer,
+        )
+
+    def _settle(self, live: _Live) -> None:
+        """The device uses its new session: those before are over (§6.2.5)."""
+        for other in [other for other in self._by_id.values() if other.device == live.device and other is not live]:
+            self._leave(other.id)
+        try:
+            self._store.prove(live.id)
+            live.waiting = False
+        except SessionsUnavailable as error:
+            # Until that can be written, a restart would listen to the earlier sessions too: no harm, and the next frame tries.
+            log.warning("a session could not be settled", extra={"device": live.device, "detail": str(error)})
+
+    def _join(self, request: JoinRequest, reception: Reception) -> First:
+        device = self._joining.get(request.dev_eui)
+        if device is None or device.app_key is None:
+            detail = f"no device has DevEUI {request.dev_eui.hex().upper()}"
+            return Refused(reason=Refusal.UNKNOWN_DEV_EUI, detail=detail, reception=reception)
+        if device.join_eui is not None and device.join_eui != request.join_eui:
+            detail = (
+                f"it asks for JoinEUI {request.join_eui.hex().upper()}, {device.join_eui.hex().upper()} is expected"
+            )
+            return Refused(reason=Refusal.WRONG_JOIN_EUI, detail=detail, reception=reception, device=device.name)
+        if not frames.join_mic_fits(request, device.app_key):
+            detail = f"the AppKey of {request.dev_eui.hex().upper()} does not fit"
+            return Refused(reason=Refusal.JOIN_BAD_MIC, detail=detail, reception=reception, device=device.name)
+        try:
+            return self._accept(device, device.app_key, request, reception)
+        except NonceUsed as used:
+            reason, detail = Refusal.REPLAYED_DEV_NONCE, str(used)
+        except SessionsUnavailable as error:
+            log.warning("a join could not be kept", extra={"device": device.name, "detail": str(error)})
+            reason, detail = Refusal.SESSIONS_UNAVAILABLE, str(error)
+        return Refused(reason=reason, detail=detail, reception=reception, device=device.name)
+
+    def _accept(self, device: Device, app_key: bytes, request: JoinRequest, reception: Reception) -> JoinAccepted:
+        app_nonce = self._next_app_nonce(request.dev_eui)
+        session = Session(
+            id=f"otaa-{self._random_bits(64):016x}",
+            dev_eui=request.dev_eui,
+            dev_addr=self._free_dev_addr(),
+            keys=crypto.derive_session_keys(app_key, app_nonce, NET_ID, request.dev_nonce),
+            app_nonce=app_nonce,
+            created=self._utc_now(),
+        )
+        accept = JoinAccept(
+            app_nonce=app_nonce,
+            net_id=NET_ID,
+            dev_addr=session.dev_addr,
+            dl_settings=self._region.rx2_data_rate,
+            rx_delay_s=self._rx1_delay_s,
+            cf_list=self._cf_list,
+        )
+        phy = frames.make_join_accept(app_key, accept)
+        for superseded in self._store.add(session, request.dev_nonce):
+            self._leave(superseded)
+        self._enter(_live_of(device, session))
+        answer = Answer(device.name, session.id, request.phy, reception, join_accept=phy)
+        return JoinAccepted(
+            device=device.name, session=session.id, dev_addr=session.dev_addr, reception=reception, answer=answer
+        )
+
+    def _next_app_nonce(self, dev_eui: bytes) -> int:
+        """Devices of 1.0.4 want it to grow, even if the store was lost: so it is never below the minutes since 2020."""
+        minutes = int((self._utc_now() - _APP_NONCES_SINCE).total_seconds() // 60)
+        newest = self._store.newest_app_nonce(dev_eui)
+        following = 1 if newest is None else newest + 1
+        return max(following, min(max(minutes, 1), 1 << 23)) % (1 << 24)
+
+    def _free_dev_addr(self) -> bytes:
+        while True:
+            dev_addr = self._random_bits(_DEV_ADDR_BITS).to_bytes(4, "big")
+            if any(dev_addr) and dev_addr not in self._by_dev_addr:
+                return dev_addr
+
+    def make_downlink(self, answer: Answer) -> Downlink:
+        """The answer, for the packet forwarder that has heard the device best so far. Every call makes another frame.
+
+        Raises:
+            CannotAnswer: nothing can be sent, and why.
+        """
+        with self._lock:
+            transmission = self._copies.find(answer.uplink, self._monotonic_s())
+            reception = answer.reception if transmission is None else transmission.answer_from
+            tmst_us, frequency_hz, data_rate = reception.tmst_us, reception.frequency_hz, reception.data_rate
+            if tmst_us is None or frequency_hz is None or data_rate is None:
+                raise CannotAnswer(
+                    f"{reception.forwarder.hex().upper()} does not tell tmst, freq and datr of what it hears"
+                )
+            try:
+                frequency_hz, data_rate = self._region.answer_on(frequency_hz, data_rate)
+            except ValueError as error:
+                raise CannotAnswer(str(error)) from error
+            phy = self._acknowledgement(answer) if answer.join_accept is None else answer.join_accept
+        delay_s = self._rx1_delay_s if answer.join_accept is None else JOIN_ACCEPT_DELAY_S
+        return Downlink(
+            reception.forwarder,
+            Transmission(
+                phy=phy,
+                frequency_hz=frequency_hz,
+                data_rate=data_rate,
+                tmst_us=(tmst_us + delay_s * 1_000_000) % _CLOCK_US,
+                power_dbm=self._power_dbm,
+            ),
+        )
+
+    def _acknowledgement(self, answer: Answer) -> bytes:
+        live = self._by_id.get(answer.session)
+        if live is None:
+            raise CannotAnswer(f"session {answer.session} of {answer.device} is over")
+        try:
+            f_cnt = self._store.next_down_counter(live.id)
+        except SessionsUnavailable as error:
+            raise CannotAnswer(str(error)) from error
+        return frames.make_downlink(live.keys, live.dev_addr, f_cnt, ack=answer.acknowledges)
+
+    def give_back(self, heard: Uplink | MacOnly) -> None:
+        """A frame that could not be kept: its next copy shall count as the first."""
+        with self._lock:
+            self._copies.forget(heard.reception.phy)
+            live = self._by_id.get(heard.session)
+            if live is not None and live.window is not None:
+                live.window = counters.give_back(live.window, heard.f_cnt)
+
+
+def _personalised(devices: Iterable[Device]) -> Iterable[_Live]:
+    for device in devices:
+        if device.activation == "abp" and device.dev_addr and device.nwk_s_key and device.app_s_key:
+            keys = SessionKeys(device.nwk_s_key, device.app_s_key)
+            session_id = personal_session_id(device.dev_addr, keys)
+            yield _Live(session_id, device.name, device.relax_counter, device.dev_addr, keys, None, waiting=False)
+
+
+def personal_session_id(dev_addr: bytes, keys: SessionKeys) -> str:
+    """The session of a personalised device; new keys make a new one, whose counter begins anew."""
+    return f"abp-{dev_addr.hex()}-{sha256(keys.nwk_s_key + keys.app_s_key).hexdigest()[:8]}"
+
+
+def _live_of(device: Device, session: Session) -> _Live:
+    return _Live(session.id, device.name, False, session.dev_addr, session.keys, None, waiting=not session.proven)
+
+
+def _begins_anew(verdict: Verdict, f_cnt: int, window: Window) -> bool:
+    # The newest frame itself once more is the device not having heard its acknowledgement.
+    return not verdict.is_taken and f_cnt != window.newest
+
+
+def _refuse_counter(frame: DataFrame, reception: Reception, live: _Live, f_cnt: int, window: Window) -> Refused:
+    repeated = counters.judge(window, f_cnt) is Verdict.REPEATED
+    seen = "was heard before" if repeated else f"is {window.newest - f_cnt} behind"
+    return Refused(
+        reason=Refusal.REPLAYED_COUNTER if repeated else Refusal.OLD_COUNTER,
+        detail=f"counter {f_cnt} {seen}, the newest is {window.newest}: a replay, or the device began its counter anew",
+        reception=reception,
+        device=live.device,
+        answer=_answer_to(frame, reception, live) if frame.confirmed and f_cnt == window.newest else None,
+    )
+
+
+def _answer_to(frame: DataFrame, reception: Reception, live: _Live) -> Answer | None:
+    # An adaptive device that gets no downlink for long slows down to its slowest data rate (§4.3.1.1).
+    if not frame.confirmed and not frame.adr_ack_req:
+        return None
+    return Answer(live.device, live.id, frame.phy, reception, acknowledges=frame.confirmed)
