@@ -9,7 +9,7 @@ from redis import Redis, RedisError
 
 from streamgauge import metrics
 from streamgauge.live import stream
-from streamgauge.reading import FLOAT_FIELDS, format_time, from_microseconds
+from streamgauge.reading import FLOAT_FIELDS, SIMULATED, format_time, from_microseconds, is_simulated
 from streamgauge.storage.write_readings import MODEL_FIELDS
 from tasks.store import Stored
 
@@ -29,7 +29,7 @@ def publish(redis: "Redis", stored: Stored, max_events: int) -> None:
 
 
 def new_objects(stored: Stored) -> list[dict[str, Any]]:
-    """New readings as the live stream's objects; absent values are left out."""
+    """New readings as the live stream's objects; absent values are left out, ``simulated`` is there where it is true."""
     new = stored.new
     columns = {name: new.values[name].tolist() for name in FLOAT_FIELDS if name in new.values}
     columns |= {name: getattr(new, name).tolist() for name in MODEL_FIELDS}
@@ -43,6 +43,9 @@ def new_objects(stored: Stored) -> list[dict[str, Any]]:
         objects.append(reading)
     for row, reasons in new.reasons.items():
         objects[row]["reasons"] = reasons
+    for row, extra in new.extra.items():
+        if is_simulated(extra):
+            objects[row][SIMULATED] = True
     return objects
 
 
@@ -50,4 +53,6 @@ def changed_object(row: Mapping[str, Any]) -> dict[str, Any]:
     """A stored row whose verdict changed, as the live stream's object."""
     fields = (*FLOAT_FIELDS, *MODEL_FIELDS, "flags", "reasons")
     present = {name: row[name] for name in fields if row[name] is not None}
+    if is_simulated(row["extra"]):
+        present[SIMULATED] = True
     return {"device": row["device"], "time": format_time(row["time"]), **present}

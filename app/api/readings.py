@@ -21,6 +21,7 @@ from app.api.parameters import (
     read_whole,
 )
 from app.connections import connections
+from streamgauge.reading import SIMULATED, is_simulated
 from streamgauge.storage.read_readings import (
     Device,
     count_readings,
@@ -94,14 +95,16 @@ def _json_page(
     body = {
         "device": device.name,
         "resolution_s": bin_s,
-        "readings": [_without_absent(row) for row in page],
+        "readings": [_reading_object(row) for row in page],
         "next": following,
     }
     return json_answer(body)
 
 
-def _without_absent(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if value is not None}
+def _reading_object(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without what is absent; ``"simulated": true`` marks a reading that no sensor made."""
+    present = {name: value for name, value in row.items() if value is not None}
+    return present | {SIMULATED: True} if is_simulated(row.get("extra")) else present
 
 
 def _csv_answer(engine: Engine, device: Device, start: datetime, end: datetime) -> Response:

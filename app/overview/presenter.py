@@ -29,6 +29,7 @@ class Card:
     freshness: str
     silence_limit_s: int
     sparkline: Sparkline | None
+    simulated: bool
 
 
 def make_cards(
@@ -57,6 +58,7 @@ def _make_card(station: StationNow, line: Sequence[SparklineBin], now: datetime,
         freshness=freshness(station, now),
         silence_limit_s=station.silence_limit_s,
         sparkline=draw(line),
+        simulated=station.simulated,
     )
 
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from app.i18n import Words
 from app.verdict import Quality, State, age_s, freshness, quality_of, rate_text, state_of, trend_of
 from streamgauge.quality.flags import Flag
-from streamgauge.reading import QUANTITIES, format_time
+from streamgauge.reading import QUANTITIES, format_time, is_simulated
 from streamgauge.scoring.anomaly import ANOMALY_SCORE
 from streamgauge.storage.read_overview import StationNow
 
@@ -35,6 +35,7 @@ class Head:
     freshness: str
     silence_limit_s: int
     datum: str
+    simulated: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ class Row:
     expected: str
     score: str
     is_anomalous: bool
+    simulated: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,7 @@ def make_head(station: StationNow, now: datetime, t: Words) -> Head:
         freshness=freshness(station, now),
         silence_limit_s=station.silence_limit_s,
         datum=station.datum or t("datum.unknown"),
+        simulated=station.simulated,
     )
 
 
@@ -126,6 +129,7 @@ def _make_row(row: Mapping[str, Any], quantities: Sequence[str], zone: ZoneInfo,
         expected=_value(row["expected_m"], 3, t),
         score=_value(score, 2, t),
         is_anomalous=score is not None and score >= ANOMALY_SCORE,
+        simulated=is_simulated(row["extra"]),
     )
 
 
