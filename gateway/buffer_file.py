@@ -179,7 +179,7 @@ class BufferFile:
         """The present size of database, log and shared index."""
         size = 0
         for path in (self.path, log_of(self.path), self.path.with_name(self.path.name + "-shm")):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 size += path.stat().st_size
         return size
 
