@@ -12,12 +12,26 @@ DATAGRAMS = Counter("streamgauge_gateway_datagrams_total", "UDP datagrams from p
 DATAGRAMS_REFUSED = Counter(
     "streamgauge_gateway_datagrams_refused_total", "UDP datagrams that were not taken, by reason.", ["reason"]
 )
+DOWNLINKS = Counter(
+    "streamgauge_gateway_downlinks_total",
+    "Join accepts and acknowledgements to sensors, by what became of them: sent, accepted by the forwarder, or why not.",
+    ["outcome"],
+)
 FRAMES = Counter("streamgauge_gateway_frames_total", "LoRaWAN frames heard, by what became of them.", ["outcome"])
 READINGS_ACCEPTED = Counter(
     "streamgauge_gateway_readings_accepted_total", "Readings committed to the buffer, by way in.", ["source"]
 )
 READINGS_REFUSED = Counter(
     "streamgauge_gateway_readings_refused_total", "Readings and payloads that were refused, by reason.", ["reason"]
+)
+NO_ROOM = Counter(
+    "streamgauge_gateway_no_room_total",
+    "Datagrams and messages that were not taken, as too much waits, by way in.",
+    ["source"],
+)
+NOT_JUDGED = Counter(
+    "streamgauge_gateway_not_judged_total",
+    "Readings that came faster than they could be judged locally; they are kept.",
 )
 BUFFERED_READINGS = Gauge("streamgauge_gateway_buffered_readings", "Readings that wait for the cloud's `stored`.")
 BUFFER_BYTES = Gauge("streamgauge_gateway_buffer_bytes", "Size of the buffer's files.")
