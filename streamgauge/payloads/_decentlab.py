@@ -36,6 +36,9 @@ OVERRANGE = 0.05
 """How far beyond a pressure or depth probe's nominal range a value still counts, as a part of the span: probes measure somewhat
 further, their zero drifts, and the crest of a flood must not vanish for a centimetre. Our choice, not the maker's."""
 
+LOWEST_KPA = -105.0
+"""Nothing lies further below the air's pressure than a vacuum; the highest air pressures are about 1.05 bar."""
+
 BATTERY_RANGE_V = (0.0, 6.0)
 BATTERY_STEP_V = 0.001
 
@@ -245,7 +248,7 @@ _FILL_TEMPERATURE_C = 10.0
 
 def _pressure_range_kpa(low_bar: float, high_bar: float) -> tuple[float, float]:
     slack_bar = OVERRANGE * (high_bar - low_bar)
-    return (low_bar - slack_bar) * KPA_PER_BAR, (high_bar + slack_bar) * KPA_PER_BAR
+    return max(LOWEST_KPA, (low_bar - slack_bar) * KPA_PER_BAR), (high_bar + slack_bar) * KPA_PER_BAR
 
 
 def _read_keller(words: Words, parameters: Mapping[str, float]) -> Measured:

@@ -6,16 +6,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from streamgauge.fields import LISTED, MAX_EXTRA_FIELDS
 from streamgauge.payloads.base import Codec, Decoded, Sample
 from streamgauge.payloads.installation import Installation, level_of
-from streamgauge.reading import DEVICE_FIELDS, FLOAT_FIELDS, QUANTITIES, Reading
+from streamgauge.reading import QUANTITIES, Reading
 
-MAX_EXTRA_FIELDS = 64
-"""How many unlisted values one reading may carry; the same as on the wire."""
-
-_LISTED = frozenset(FLOAT_FIELDS) | {"device", "time", "seq"}
 _FIELDS_FROM_VALUES = (*QUANTITIES, "battery_v")
-_RADIO_FIELDS = frozenset(DEVICE_FIELDS) - {"battery_v"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,10 +117,10 @@ def _reading(
     fields: dict[str, Any] = {name: values[name] for name in _FIELDS_FROM_VALUES if name in values}
     # A level that the installation refuses (a tilted sensor's) must not pass as the sensor's own.
     fields["level_m"] = level_m
-    extra = {name: value for name, value in values.items() if name not in _LISTED}
+    extra = {name: value for name, value in values.items() if name not in LISTED}
     if is_live:
         fields |= {"rssi_dbm": hearing.rssi_dbm, "snr_db": hearing.snr_db, "seq": hearing.seq}
-        extra |= {name: value for name, value in hearing.extra.items() if name not in _LISTED}
+        extra |= {name: value for name, value in hearing.extra.items() if name not in LISTED}
     fields = {name: value for name, value in fields.items() if value is not None and math.isfinite(value)}
     if not any(name in fields for name in QUANTITIES):
         return None

@@ -37,7 +37,7 @@ def _write(values: Mapping[str, float], _parameters: Mapping[str, float]) -> Wor
 
 def _ranges(range_m: float) -> Ranges:
     # At the end of its range the transducer says "no target", which is no distance.
-    farthest_m = min(range_m, 9.999) - _STEP_M
+    farthest_m = round(min(range_m, 9.999) - _STEP_M, 3)
     return {"distance_m": (NEAREST_M, farthest_m), "battery_v": BATTERY_RANGE_V}
 
 

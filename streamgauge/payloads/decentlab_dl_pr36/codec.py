@@ -6,6 +6,7 @@ from streamgauge.payloads._decentlab import (
     BATTERY_RANGE_V,
     BATTERY_STEP_V,
     KPA_PER_BAR,
+    LOWEST_KPA,
     SIGNED_OFFSET,
     WORD_MAX,
     DecentlabCodec,
@@ -14,9 +15,6 @@ from streamgauge.payloads._decentlab import (
     Words,
 )
 from streamgauge.payloads.base import Parameter
-
-LOWEST_KPA = -105.0
-"""Nothing lies further below the air's pressure than a vacuum; the highest sea-level pressures are about 1.05 bar."""
 
 KP_LOW, KP_HIGH = 256.0, 65_535.0
 _FILL_TEMPERATURE_C = 10.0
