@@ -35,6 +35,7 @@ __all__ = [
     "Crc",
     "DatagramFault",
     "DatagramRefused",
+    "Kind",
     "Packet",
     "PullAck",
     "PullData",
@@ -45,6 +46,7 @@ __all__ = [
     "RefusedElement",
     "Transmission",
     "TxAck",
+    "forwarder_of",
     "make_pull_ack",
     "make_pull_data",
     "make_pull_resp",
@@ -74,12 +76,9 @@ def parse(datagram: bytes) -> Packet:
     Raises:
         DatagramRefused: it holds none.
     """
-    if len(datagram) < _HEADER_BYTES:
-        raise DatagramRefused(DatagramFault.TOO_SHORT, f"{len(datagram)} bytes; the header alone has {_HEADER_BYTES}")
-    if datagram[0] != VERSION:
-        raise DatagramRefused(DatagramFault.UNKNOWN_VERSION, f"protocol version {datagram[0]}; known is {VERSION}")
+    kind = _kind_of(datagram)
     token = int.from_bytes(datagram[1:3], "big")
-    match datagram[3]:
+    match kind:
         case Kind.PUSH_DATA:
             return _parse_push_data(token, _eui_of(datagram), datagram[_HEADER_BYTES + EUI_BYTES :])
         case Kind.PULL_DATA:
@@ -88,12 +87,33 @@ def parse(datagram: bytes) -> Packet:
             return _parse_tx_ack(token, _eui_of(datagram), datagram[_HEADER_BYTES + EUI_BYTES :])
         case Kind.PULL_RESP:
             return PullResp(token, _parse_transmission(datagram[_HEADER_BYTES:]))
-        case Kind.PUSH_ACK | Kind.PULL_ACK as kind:
+        case Kind.PUSH_ACK | Kind.PULL_ACK:
             if len(datagram) != _HEADER_BYTES:
-                raise DatagramRefused(DatagramFault.TRAILING_BYTES, f"{len(datagram)} bytes; {Kind(kind).name} has 4")
-            return PushAck(token) if kind == Kind.PUSH_ACK else PullAck(token)
-        case unknown:
-            raise DatagramRefused(DatagramFault.UNKNOWN_KIND, f"identifier {unknown}; known are 0 to 5")
+                raise DatagramRefused(DatagramFault.TRAILING_BYTES, f"{len(datagram)} bytes; {kind.name} has 4")
+            return PushAck(token) if kind is Kind.PUSH_ACK else PullAck(token)
+
+
+def forwarder_of(datagram: bytes) -> bytes:
+    """The EUI that a forwarder's datagram bears, without reading what follows: who is not listened to costs nothing.
+
+    Raises:
+        DatagramRefused: it is of another version, too short, or of the other direction.
+    """
+    kind = _kind_of(datagram)
+    if kind not in (Kind.PUSH_DATA, Kind.PULL_DATA, Kind.TX_ACK):
+        raise DatagramRefused(DatagramFault.WRONG_DIRECTION, f"a {kind.name}, which a network sends, not a forwarder")
+    return _eui_of(datagram)
+
+
+def _kind_of(datagram: bytes) -> Kind:
+    if len(datagram) < _HEADER_BYTES:
+        raise DatagramRefused(DatagramFault.TOO_SHORT, f"{len(datagram)} bytes; the header alone has {_HEADER_BYTES}")
+    if datagram[0] != VERSION:
+        raise DatagramRefused(DatagramFault.UNKNOWN_VERSION, f"protocol version {datagram[0]}; known is {VERSION}")
+    try:
+        return Kind(datagram[3])
+    except ValueError as error:
+        raise DatagramRefused(DatagramFault.UNKNOWN_KIND, f"identifier {datagram[3]}; known are 0 to 5") from error
 
 
 def _eui_of(datagram: bytes) -> bytes:
@@ -299,6 +319,10 @@ def make_pull_resp(token: int, transmission: Transmission) -> bytes:
         "size": len(transmission.phy),
         "data": binascii.b2a_base64(transmission.phy, newline=False).decode("ascii"),
     }
+    if isinstance(transmission.data_rate, int):
+        element["fdev"] = (
+            transmission.data_rate // 2
+        )  # LoRaWAN's FSK: 50 kbit/s, 25 kHz (Regional Parameters 1.0.3, 2.1.3)
     if not transmission.has_crc:
         element["ncrc"] = True
     if transmission.antenna is not None:

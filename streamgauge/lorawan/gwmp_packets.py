@@ -25,6 +25,7 @@ class DatagramFault(StrEnum):
     TOO_SHORT = "too_short"
     UNKNOWN_VERSION = "unknown_version"
     UNKNOWN_KIND = "unknown_kind"
+    WRONG_DIRECTION = "wrong_direction"
     TRAILING_BYTES = "trailing_bytes"
     NOT_JSON = "not_json"
     NO_CONTENT = "no_content"
