@@ -82,7 +82,8 @@ class Table:
             return None
         found = [_finite(item) for item in value] if isinstance(value, list) else []
         if not isinstance(value, list) or None in found or (count is not None and len(found) != count):
-            self.wrong(key, f"is {value!r}, but must be a list of {'finite' if count is None else count} numbers")
+            wanted = "finite numbers" if count is None else f"{count} finite numbers"
+            self.wrong(key, f"is {value!r}, but must be a list of {wanted}")
             return None
         return tuple(item for item in found if item is not None)
 

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from streamgauge.errors import PermanentError
+from streamgauge.payloads import layout
 from streamgauge.payloads.base import Codec
 
 _MODULES = {
@@ -42,7 +43,8 @@ class UnknownModel(PermanentError):
     """
 
     def __init__(self, model: str) -> None:
-        near = difflib.get_close_matches(normalise(model), _MODULES, n=3, cutoff=0.5) or _MODULES
+        known = (*_MODULES, *layout.shipped_layouts())
+        near = difflib.get_close_matches(normalise(model), known, n=3, cutoff=0.5) or known
         super().__init__(f"no codec for the model {model!r}; is it one of {', '.join(near)}?")
         self.model = model
 
@@ -62,7 +64,7 @@ def normalise(model: str) -> str:
 
 
 def find(model: str) -> Codec:
-    """The codec of a model, imported when it is first asked for.
+    """The codec of a model, or of a layout that comes with Streamgauge; imported when it is first asked for.
 
     Args:
         model: in any spelling that ``normalise`` understands, such as ``milesight-iot/em500-swl``.
@@ -71,16 +73,21 @@ def find(model: str) -> Codec:
         UnknownModel: there is none; the message names near ones.
     """
     name = normalise(model)
-    if name not in _MODULES:
-        raise UnknownModel(model)
-    return _imported(name)
+    if name in _MODULES:
+        return _imported(name)
+    if name in layout.shipped_layouts():
+        return _shipped(name)
+    raise UnknownModel(model)
 
 
 def load_layout(path: Path) -> Codec:
     """A codec from a TOML layout of bytes; see ``streamgauge.payloads.layout``."""
-    layout = importlib.import_module("streamgauge.payloads.layout")
-    codec: Codec = layout.load_layout(path)
-    return codec
+    return layout.load_layout(path)
+
+
+@cache
+def _shipped(name: str) -> Codec:
+    return layout.load_layout(layout.shipped_layouts()[name])
 
 
 @cache
