@@ -40,7 +40,6 @@ BURST_S: Final = 5.0
 RECEIVE_BUFFER_BYTES: Final = 4 * 2**20
 _TIMEOUT_S: Final = 1.0
 _PAUSE_AFTER_FAILURE_S: Final = 0.02
-_KIND_LABELS: Final = {kind: kind.name.lower() for kind in Kind}
 _TX_ERRORS: Final = frozenset(
     {"TOO_LATE", "TOO_EARLY", "COLLISION_PACKET", "COLLISION_BEACON", "TX_FREQ", "TX_POWER", "GPS_UNLOCKED"}
 )
@@ -208,7 +207,7 @@ class UdpReceiver:
         if not self._is_welcome(gwmp.forwarder_of(datagram), address):
             return
         packet = gwmp.parse(datagram)
-        DATAGRAMS.labels(_KIND_LABELS[datagram[3]]).inc()
+        DATAGRAMS.labels(Kind(datagram[3]).name.lower()).inc()
         match packet:
             case PushData():
                 self._take_push_data(packet, address)

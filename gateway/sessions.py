@@ -26,6 +26,13 @@ SCHEMA_VERSION: Final = 1
 DOWN_COUNTERS_RESERVED: Final = 100
 """Downlink counters reserved at once; a restart skips what was left of them, which devices take for lost frames."""
 
+DOWN_COUNTERS_SKIPPED: Final = 10_000
+"""Where downlink counters go on whose reservation was lost with a damaged file; below MAX_FCNT_GAP (16,384), which devices of
+LoRaWAN 1.0.3 take for lost frames (§4.3.1.5)."""
+
+_ALL_OTHERS: Final = ""
+"""The reservation of every session that has none of its own; it is there only after damage."""
+
 WAITING_PER_DEVICE: Final = 4
 """Sessions of one device of which no frame has been heard yet; the oldest beyond go."""
 
@@ -186,6 +193,7 @@ class SessionStore:
                 f"INSERT INTO sessions ({_COLUMNS['sessions']}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - likewise
                 self._row_of(session),
             )
+            self._database.execute("INSERT INTO down_counters VALUES (?, 0)", (session.id,))
             superfluous = [
                 row[0]
                 for row in self._database.execute(
@@ -243,7 +251,8 @@ class SessionStore:
         if following >= reserved:
             with _trouble(self._path), self._database:
                 found = self._database.execute(
-                    "SELECT reserved FROM down_counters WHERE session = ?", (session_id,)
+                    "SELECT reserved FROM down_counters WHERE session IN (?, ?) ORDER BY session DESC",
+                    (session_id, _ALL_OTHERS),
                 ).fetchone()
                 following = 0 if found is None else int(found[0])
                 reserved = following + DOWN_COUNTERS_RESERVED
@@ -304,8 +313,12 @@ def _replace(path: Path) -> sqlite3.Connection:
     database = _open(path)
     taken_over = {table: _take_over(aside, database, table) for table in _COLUMNS}
     with database:
-        # What was lost may have been further on: blocks that the damaged file did reserve are skipped.
+        # The newest reservations may not have been readable.
         database.execute("UPDATE down_counters SET reserved = reserved + ?", (DOWN_COUNTERS_RESERVED,))
+        database.execute(
+            "INSERT INTO down_counters VALUES (?1, ?2) ON CONFLICT (session) DO UPDATE SET reserved = reserved + ?2",
+            (_ALL_OTHERS, DOWN_COUNTERS_SKIPPED),
+        )
     log.error("sessions.db was damaged and has been set aside", extra={"aside": str(aside), "taken_over": taken_over})
     return database
 
