@@ -6,8 +6,7 @@ Each class is *permanent* (repeating does not help: the thing goes to the dead l
     StreamgaugeError
     ├── PermanentError
     │   ├── InvalidMessage       an MQTT or HTTP message as a whole
-    │   │   ├── InvalidReading   one reading in a message that is otherwise well-formed
-    │   │   └── EncryptedPayload (network_servers) an uplink that only its application's key opens
+    │   │   └── InvalidReading   one reading in a message that is otherwise well-formed
     │   ├── SettingsError        configuration; every bad key in one message
     │   └── ModelArtefactError   a model file that is damaged or does not fit this program
     └── TransientError

@@ -16,7 +16,7 @@ from streamgauge import network_servers
 from streamgauge.errors import DeadReason, InvalidMessage, InvalidReading
 from streamgauge.fields import LISTED, read_device, read_extra, read_number, read_time, show, time_out_of_range
 from streamgauge.network_servers import chirpstack, the_things_stack
-from streamgauge.network_servers.uplink import EncryptedPayload, Ignored
+from streamgauge.network_servers.uplink import Ignored
 from streamgauge.reading import DEVICE_NAME, FLOAT_FIELDS, QUANTITIES, Reading, format_time
 
 ROOT = "streamgauge/v1"
@@ -48,7 +48,7 @@ class Rejected(NamedTuple):
 
 
 class RawUplink(NamedTuple):
-    """A network server's message that holds an uplink: which one's (a key of ``network_servers.PARSERS``), and its bytes.
+    """A network server's message that holds an uplink: which one's (one of ``network_servers.NETWORKS``), and its bytes.
 
     What they decode to depends on the device's model, parameters and installation, which the worker looks up.
     """
@@ -168,7 +168,7 @@ def decode_message(topic: str, payload: bytes, limits: Limits, now: datetime) ->
         now: the time of arrival, aware UTC.
     """
     kind, name = _split_topic(topic)
-    if kind in network_servers.PARSERS:
+    if kind in network_servers.NETWORKS:
         return decode_uplink(kind, payload, limits, now, device=name)
     try:
         if kind == "unknown":
@@ -191,7 +191,7 @@ def decode_uplink(network: str, message: bytes, limits: Limits, now: datetime, d
     """Check one message of a network server; its frame is decoded later. Nothing is raised.
 
     Args:
-        network: whose message it is, a key of ``network_servers.PARSERS``.
+        network: whose message it is, one of ``network_servers.NETWORKS``.
         message: its bytes, as they came.
         limits: what is accepted.
         now: the time of arrival, aware UTC.
@@ -208,7 +208,7 @@ def decode_uplink(network: str, message: bytes, limits: Limits, now: datetime, d
         if not limits.earliest <= uplink.time <= latest:
             raise time_out_of_range(format_time(uplink.time), limits.earliest, latest)
     except InvalidMessage as error:
-        kept = error.kept if isinstance(error, EncryptedPayload) else message
+        kept = network_servers.without_keys(network, message)
         return Arrival(source=network, readings=[], rejected=[Rejected(error.reason, error.detail, kept, 1)])
     return Arrival(source=network, readings=[], rejected=[], uplinks=(RawUplink(network, message),))
 

@@ -194,7 +194,7 @@ class Subscriber:
             metrics.READINGS_RECEIVED.labels(arrival.source).inc(taken.readings)
             for rejected in arrival.rejected:
                 metrics.READINGS_DEAD.labels(rejected.reason).inc(max(1, rejected.readings))
-                if arrival.source in network_servers.PARSERS:
+                if arrival.source in network_servers.NETWORKS:
                     metrics.UPLINKS.labels(arrival.source, "refused").inc()
             if arrival.ignored is not None:
                 metrics.UPLINKS.labels(arrival.source, "ignored").inc()

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from streamgauge.errors import DeadReason, InvalidMessage
 from streamgauge.network_servers.uplink import (
-    EncryptedPayload,
     Ignored,
     NetworkUplink,
     Reception,
@@ -25,7 +25,7 @@ from streamgauge.network_servers.uplink import (
     read_time,
     reception,
     strongest,
-    without_keys,
+    without_key,
     words,
 )
 
@@ -53,7 +53,7 @@ def parse(message: bytes) -> NetworkUplink | Ignored:
     if event.get("joinServerContext"):
         # "A non-empty value indicates that ChirpStack does not have access to the AppSKey" (integration.proto).
         detail = "data is still encrypted: the join server keeps the AppSKey to itself; let it give ChirpStack the key"
-        raise EncryptedPayload(detail, without_keys(message, ["joinServerContext"]))
+        raise InvalidMessage(DeadReason.ENCRYPTED_PAYLOAD, detail)
     receptions = objects(event, "rxInfo")
     time, source = choose_time(
         (read_time(heard.get("gwTime")) for heard in receptions), _server_time(event, receptions)
@@ -70,6 +70,11 @@ def parse(message: bytes) -> NetworkUplink | Ignored:
         payload=payload,
         receptions=strongest(_reception(heard, has_snr=_is_lora(event)) for heard in receptions),
     )
+
+
+def without_keys(message: bytes) -> bytes:
+    """A message as it may be kept: without the session key that a join server may have put in."""
+    return without_key(message, "joinServerContext")
 
 
 def _server_time(event: Mapping[str, Any], receptions: list[Mapping[str, Any]]) -> datetime | None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from streamgauge.errors import DeadReason, InvalidMessage
 from streamgauge.network_servers.uplink import (
-    EncryptedPayload,
     Ignored,
     NetworkUplink,
     Reception,
@@ -25,7 +25,7 @@ from streamgauge.network_servers.uplink import (
     read_time,
     reception,
     strongest,
-    without_keys,
+    without_key,
     words,
 )
 
@@ -69,7 +69,7 @@ def parse(message: bytes) -> NetworkUplink | Ignored:
         detail = (
             "frm_payload is still encrypted: switch off 'skip payload encryption and decryption' in The Things Stack"
         )
-        raise EncryptedPayload(detail, without_keys(message, ["uplink_message", "app_s_key"]))
+        raise InvalidMessage(DeadReason.ENCRYPTED_PAYLOAD, detail)
     receptions = objects(uplink, "rx_metadata")
     time, source = choose_time(_gateway_times(receptions), _server_time(up, uplink))
     return NetworkUplink(
@@ -85,6 +85,11 @@ def parse(message: bytes) -> NetworkUplink | Ignored:
         receptions=strongest(_reception(heard, has_snr=_is_lora(uplink)) for heard in receptions),
         simulated=up.get("simulated") is True,
     )
+
+
+def without_keys(message: bytes) -> bytes:
+    """A message as it may be kept: without the AppSKey that comes with an encrypted payload."""
+    return without_key(message, "uplink_message", "app_s_key")
 
 
 def _other(up: Mapping[str, Any]) -> Ignored:

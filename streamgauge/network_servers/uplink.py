@@ -8,7 +8,7 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -29,6 +29,8 @@ GATEWAY_TIME_BEHIND = timedelta(hours=1)
 GATEWAY_TIME_AHEAD = timedelta(seconds=60)
 """... or at most so far after it: two good clocks differ by less."""
 MAX_NAME_CHARACTERS = 128
+WITHHELD = "withheld by Streamgauge"
+"""What a dead letter holds in the place of a key."""
 
 _EUI = re.compile(r"[0-9A-Fa-f]{16}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,12})?(?:[Zz]|[+-]\d\d:\d\d)")
@@ -96,19 +98,6 @@ class Ignored:
     """A message that is sound and holds nothing to be stored: an event of another kind, or a frame without a payload."""
 
     why: str
-
-
-class EncryptedPayload(InvalidMessage):
-    """An uplink whose payload only its application's key opens.
-
-    Args:
-        detail: what was wrong and what to do, for a person.
-        kept: the message without the key that it may have carried: what may be kept as a dead letter.
-    """
-
-    def __init__(self, detail: str, kept: bytes) -> None:
-        super().__init__(DeadReason.ENCRYPTED_PAYLOAD, detail)
-        self.kept = kept
 
 
 def load_object(message: bytes, server: str) -> Mapping[str, Any]:
@@ -259,19 +248,26 @@ def strongest(receptions: Iterable[Reception | None]) -> tuple[Reception, ...]:
     return tuple(best.values())[:MAX_GATEWAYS]
 
 
-def without_keys(message: bytes, path: Sequence[str]) -> bytes:
-    """A message without the key material that stands under ``path``, so that it may be kept.
+def without_key(message: bytes, *path: str) -> bytes:
+    """A message as it may be kept: what stands under ``path`` is key material, and is taken out.
 
     Args:
-        message: JSON in UTF-8, an object at each step of the path but the last.
-        path: the keys that lead to what must not be kept.
+        message: its bytes; what is no JSON object, or has nothing there, stays as it is.
+        path: the keys that lead to it.
     """
-    content = orjson.loads(message)
-    parent = content
-    for name in path[:-1]:
-        parent = parent[name]
-    parent[path[-1]] = "withheld by Streamgauge"
-    return orjson.dumps(content)
+    if path[-1].encode() not in message:
+        return message
+    try:
+        content = orjson.loads(message)
+        parent = content
+        for name in path[:-1]:
+            parent = parent[name]
+        if not parent[path[-1]]:
+            return message
+        parent[path[-1]] = WITHHELD
+        return orjson.dumps(content)
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError, RecursionError, LookupError, TypeError):
+        return message
 
 
 def _whole(value: object, name: str, most: int) -> int:
