@@ -1,0 +1,102 @@
+"""A real gateway process in a running system, which can be killed, and whose clock can be moved."""
+
+import secrets
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from embedded.ports import any_free
+from tests.support.system import Process, System
+
+
+@dataclass
+class Gateway:
+    """One gateway.
+
+    Attributes:
+        system: whose broker it publishes to.
+        folder: its data, configuration and log.
+        key: opens its sensors' keys.
+        settings: further ones, by their full names.
+        clock_file: where the offset of its clock stands, in seconds, if its clock can be moved.
+    """
+
+    system: System
+    folder: Path
+    key: str = field(default_factory=lambda: secrets.token_hex(32))
+    settings: dict[str, str] = field(default_factory=dict)
+    udp_port: int = field(default_factory=any_free)
+    http_port: int = field(default_factory=any_free)
+    clock_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = self.folder / "gateway.log"
+        log.touch()
+        self._said_from = 0
+        self.process = Process("gateway", (sys.executable, "-m", self._module()), self.environ, log, self._is_ready)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What it runs with."""
+        return {
+            **self.system.environ,
+            "STREAMGAUGE_GATEWAY_NAME": "gateway-1",
+            "STREAMGAUGE_GATEWAY_DIR": str(self.folder / "state"),
+            "STREAMGAUGE_GATEWAY_CONFIG_FILE": str(self.folder / "gateway.toml"),
+            "STREAMGAUGE_GATEWAY_KEY": self.key,
+            "STREAMGAUGE_GATEWAY_UDP_PORT": str(self.udp_port),
+            "STREAMGAUGE_GATEWAY_HTTP_PORT": str(self.http_port),
+            **self._clock_environ(),
+            **self.settings,
+        }
+
+    @property
+    def url(self) -> str:
+        """Its HTTP address."""
+        return f"http://127.0.0.1:{self.http_port}"
+
+    def configure(self, text: str) -> None:
+        """Write its gateway.toml."""
+        (self.folder / "gateway.toml").write_text(text, encoding="utf-8")
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        self._said_from = self.process.log.stat().st_size
+        self.process.environ = self.environ
+        self.process.start()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit status."""
+        return self.process.stop()
+
+    def move_clock(self, offset_s: float) -> None:
+        """Set its clock so far off the machine's, at once."""
+        assert self.clock_file is not None
+        replacement = self.clock_file.with_suffix(".new")
+        replacement.write_text(str(offset_s), encoding="utf-8")
+        replacement.replace(self.clock_file)
+
+    def _is_ready(self, process: Process) -> bool:
+        if not process.alive:
+            raise RuntimeError(f"the gateway has ended:\n{process.tail()}")
+        return process.said('"message":"started"', self._said_from)
+
+    def _module(self) -> str:
+        return "gateway" if self.clock_file is None else "tests.support.gateway_with_clock"
+
+    def _clock_environ(self) -> Mapping[str, str]:
+        return {} if self.clock_file is None else {"TEST_CLOCK_FILE": str(self.clock_file)}
+
+
+def devices_toml(tables: Iterable[Mapping[str, str]]) -> str:
+    """``[[devices]]`` tables; values are TOML already."""
+    lines = []
+    for table in tables:
+        lines += ["[[devices]]", *(f"{name} = {value}" for name, value in table.items()), ""]
+    return "\n".join(lines)
