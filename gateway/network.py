@@ -1,7 +1,7 @@
 """A small LoRaWAN 1.0.x network server: what a frame heard is, and what its device is told.
 
-It knows devices, sessions and counters, and no socket. ``hear`` belongs to one thread; ``make_downlink`` and ``give_back`` may
-be called by others. Sections are those of the LoRaWAN Specification 1.0.3.
+It knows devices, sessions and counters, and no socket. ``hear`` belongs to one thread; ``make_downlink`` may be
+called by others. Sections are those of the LoRaWAN Specification 1.0.3.
 """
 
 import logging
@@ -341,14 +341,6 @@ class Network:
         except SessionsUnavailable as error:
             raise CannotAnswer(str(error)) from error
         return frames.make_downlink(live.keys, live.dev_addr, f_cnt, ack=answer.acknowledges)
-
-    def give_back(self, heard: Uplink | MacOnly) -> None:
-        """A frame that could not be kept: its next copy shall count as the first."""
-        with self._lock:
-            self._copies.forget(heard.reception.phy)
-            live = self._by_id.get(heard.session)
-            if live is not None and live.window is not None:
-                live.window = counters.give_back(live.window, heard.f_cnt)
 
 
 def _personalised(devices: Iterable[Device]) -> Iterable[_Live]:

@@ -127,10 +127,10 @@ class SessionStore:
 
     def _session_of(self, row: tuple[str, bytes, bytes, str, str, int, int, int]) -> Session | None:
         session_id, dev_eui, dev_addr, nwk_s_key, app_s_key, app_nonce, created_us, proven = row
+        place = _place(dev_eui, dev_addr, session_id, app_nonce, created_us)
         try:
             keys = SessionKeys(
-                unseal(nwk_s_key, self._key, _context(dev_eui, dev_addr, session_id, "nwk_s_key")),
-                unseal(app_s_key, self._key, _context(dev_eui, dev_addr, session_id, "app_s_key")),
+                unseal(nwk_s_key, self._key, f"{place}:nwk_s_key"), unseal(app_s_key, self._key, f"{place}:app_s_key")
             )
             created = datetime.fromtimestamp(created_us / 1e6, UTC)
         except (SealBroken, ValueError, OverflowError, OSError) as error:
@@ -205,18 +205,16 @@ class SessionStore:
         return superfluous
 
     def _row_of(self, session: Session) -> tuple[str, bytes, bytes, str, str, int, int, int]:
+        created_us = round(session.created.timestamp() * 1e6)
+        place = _place(session.dev_eui, session.dev_addr, session.id, session.app_nonce, created_us)
         return (
             session.id,
             session.dev_eui,
             session.dev_addr,
-            seal(
-                session.keys.nwk_s_key, self._key, _context(session.dev_eui, session.dev_addr, session.id, "nwk_s_key")
-            ),
-            seal(
-                session.keys.app_s_key, self._key, _context(session.dev_eui, session.dev_addr, session.id, "app_s_key")
-            ),
+            seal(session.keys.nwk_s_key, self._key, f"{place}:nwk_s_key"),
+            seal(session.keys.app_s_key, self._key, f"{place}:app_s_key"),
             session.app_nonce,
-            round(session.created.timestamp() * 1e6),
+            created_us,
             int(session.proven),
         )
 
@@ -265,8 +263,9 @@ class SessionStore:
         return following
 
 
-def _context(dev_eui: bytes, dev_addr: bytes, session_id: str, field_name: str) -> str:
-    return f"{dev_eui.hex().upper()}:{dev_addr.hex().upper()}:{session_id}:{field_name}"
+def _place(dev_eui: bytes, dev_addr: bytes, session_id: str, app_nonce: int, created_us: int) -> str:
+    """What a session's sealed keys are bound to: its whole row, which SQLite itself would not notice to be altered."""
+    return f"{dev_eui.hex().upper()}:{dev_addr.hex().upper()}:{session_id}:{app_nonce}:{created_us}"
 
 
 @contextmanager

@@ -108,9 +108,3 @@ def take(window: Window | None, counter: int) -> Window:
         return Window(window.newest, window.bits | 1 << (window.newest - counter))
     ahead = counter - window.newest
     return Window(counter, (window.bits << ahead | 1) & _WINDOW_MASK if ahead < WINDOW_BITS else 1)
-
-
-def give_back(window: Window, counter: int) -> Window:
-    """The window as if this counter had not been taken, for a frame that could not be kept; ``take`` takes it once more."""
-    behind = window.newest - counter
-    return Window(window.newest, window.bits & ~(1 << behind)) if 0 <= behind < WINDOW_BITS else window

@@ -100,17 +100,6 @@ def test_committed_counters_outlive_a_crash(field: Field) -> None:
     assert isinstance(field.hear(frames[3]), Uplink)
 
 
-def test_what_could_not_be_kept_is_taken_again(field: Field) -> None:
-    for f_cnt in (1, 3):
-        field.hear(abp_frame(BRIDGE, f_cnt))
-    for f_cnt in (2, 4):
-        given_back = field.hear(abp_frame(BRIDGE, f_cnt))
-        assert isinstance(given_back, Uplink)
-        field.network.give_back(given_back)
-        assert isinstance(field.hear(abp_frame(BRIDGE, f_cnt)), Uplink)
-        assert isinstance(field.hear(abp_frame(BRIDGE, f_cnt)), Repeat)
-
-
 def test_new_keys_are_a_new_session(tmp_path: Path) -> None:
     field = Field(tmp_path / "sessions.db", [BRIDGE])
     field.commit(field.hear(abp_frame(BRIDGE, 5000)))

@@ -2,6 +2,7 @@
 
 import random
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -133,7 +134,8 @@ def test_a_damaged_file_is_set_aside_and_what_can_be_read_lives_on(path: Path) -
         path.write_bytes(damaged)
         store = SessionStore(path, KEY)
         loaded = store.load()
-        assert all(left == session(left.app_nonce, dev_eui=left.app_nonce.to_bytes(8, "big")) for left in loaded)
+        for left in loaded:
+            assert replace(left, proven=False) == session(left.app_nonce, dev_eui=left.app_nonce.to_bytes(8, "big"))
         survivors += len(loaded)
         store.add(session(50), 50)
         assert store.next_down_counter("otaa-0050") == 0
