@@ -97,9 +97,7 @@ class Work:
         if not readings:
             return replace(self, uplinks=())
         decoded = type(self).from_body(ingest_body(self.messages, readings, ()))
-        if not len(self):
-            return replace(decoded, refused=self.refused)
-        whole = self._followed_by(decoded)
+        whole = self._followed_by(decoded) if len(self) else decoded
         return replace(whole.take(np.argsort(whole.message, kind="stable")), refused=self.refused)
 
     def _followed_by(self, other: Self) -> Self:

@@ -1,5 +1,6 @@
 """The promise's bookkeeping under every sequence of events: nothing acknowledged before its commit, nothing held for ever."""
 
+import base64
 from collections import Counter
 
 from hypothesis import settings
@@ -9,7 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from streamgauge.errors import DeadReason
 from streamgauge.queue import Message, Notice
 from streamgauge.reading import Reading, from_microseconds
-from streamgauge.wire import Arrival, Rejected
+from streamgauge.wire import Arrival, RawUplink, Rejected
 from tasks.inflight import Inflight, Taken
 
 
@@ -33,12 +34,18 @@ class Promise(RuleBasedStateMachine):
         self.on_connection: list[int] = []
         self.number = 0
 
-    @rule(readings=st.integers(0, 6), refused=st.lists(st.integers(0, 3), max_size=3), named=st.booleans())
-    def take(self, readings: int, refused: list[int], named: bool) -> None:
-        if not readings and not refused:
+    @rule(
+        readings=st.integers(0, 6),
+        uplinks=st.integers(0, 2),
+        refused=st.lists(st.integers(0, 3), max_size=3),
+        named=st.booleans(),
+    )
+    def take(self, readings: int, uplinks: int, refused: list[int], named: bool) -> None:
+        if not readings and not uplinks and not refused:
             refused = [0]
         number = self.number = self.number + 1
         names = [f"r{number}.{place}" for place in range(readings)]
+        uplink_names = [f"u{number}.{place}" for place in range(uplinks)]
         dead_names = [f"d{number}.{place}" for place in range(len(refused))]
         arrival = Arrival(
             source="gateway",
@@ -46,16 +53,17 @@ class Promise(RuleBasedStateMachine):
             rejected=[
                 Rejected(DeadReason.BAD_TIME, name, b"", count) for name, count in zip(dead_names, refused, strict=True)
             ],
+            uplinks=[RawUplink("tts", name.encode()) for name in uplink_names],
             gateway="g" if named else None,
             batch=str(number) if named else None,
         )
         taken = self.inflight.take(number % 65_535 + 1, Message(str(number), "gateway", 0), arrival)
         assert not taken.settled
-        self.items[number] = {*names, *dead_names}
+        self.items[number] = {*names, *uplink_names, *dead_names}
         self.taken[number] = taken
         self.dead[number] = sum(refused)
         self.on_connection.append(number)
-        assert taken.readings == readings + sum(refused)
+        assert taken.readings == readings + uplinks + sum(refused)
 
     @rule(target=known_tasks, most=st.integers(1, 9))
     def next_task(self, most: int) -> str:
@@ -65,14 +73,23 @@ class Promise(RuleBasedStateMachine):
         if task is None:
             assert may_travel == 0
             return "task-of-nobody"
-        items = [*task.body["columns"]["device"], *(dead[2] for dead in task.body["dead"])]
+        uplinks = task.body.get("uplinks", ())
+        items = [
+            *task.body["columns"]["device"],
+            *(base64.b64decode(message).decode() for _, _, message in uplinks),
+            *(dead[2] for dead in task.body["dead"]),
+        ]
         assert 0 < len(items) == min(most, may_travel)
         assert self.inflight.pending_items == waiting - len(items)
         self.in_tasks.update(items)
         self.task_items[task_id] = set(items)
         self.task_messages[task_id] = [int(message[0]) for message in task.body["messages"]]
         # Every item points to its own message.
-        indices = [*task.body["columns"]["message"], *(dead[0] for dead in task.body["dead"])]
+        indices = [
+            *task.body["columns"]["message"],
+            *(index for index, _, _ in uplinks),
+            *(dead[0] for dead in task.body["dead"]),
+        ]
         for item, index in zip(items, indices, strict=True):
             assert item in self.items[int(task.body["messages"][index][0])]
         return task_id
@@ -98,7 +115,7 @@ class Promise(RuleBasedStateMachine):
         under_way = task_id in {task.id for task in self.inflight.overdue(float("inf"))}
         messages = self.task_messages.get(task_id, [])
         sound = {
-            index: sum(item.startswith("r") for item in self.task_items[task_id] & self.items[number])
+            index: sum(item.startswith(("r", "u")) for item in self.task_items[task_id] & self.items[number])
             for index, number in enumerate(messages)
         }
         dead = {index: 1 for index, lost in enumerate(losses) if lost and sound.get(index)}

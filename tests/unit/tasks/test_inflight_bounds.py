@@ -2,7 +2,7 @@
 
 from streamgauge.errors import DeadReason
 from streamgauge.queue import Message, Notice
-from streamgauge.wire import Arrival, Rejected
+from streamgauge.wire import Arrival, RawUplink, Rejected
 from tasks.inflight import TASK_RAW_BYTES, Inflight
 
 MESSAGE = Message("streamgauge/v1/devices/a/readings", "device", 0)
@@ -42,3 +42,22 @@ def test_a_lost_connection_forgets_the_bytes_that_will_come_again() -> None:
     inflight.take(1, MESSAGE, refused(1_000))
     inflight.forget_connection()
     assert inflight.pending_bytes == 0
+
+
+def test_uplinks_messages_count_as_what_they_are_long() -> None:
+    inflight = Inflight()
+    arrival = Arrival(source="tts", readings=[], rejected=[], uplinks=[RawUplink("tts", b"w" * (TASK_RAW_BYTES // 2))])
+    for mid in range(1, 4):
+        inflight.take(mid, MESSAGE, arrival)
+    assert (inflight.pending_bytes, inflight.pending_items) == (3 * (TASK_RAW_BYTES // 2), 3)
+    first = inflight.next_task("first", 500)
+    assert first is not None
+    assert len(first.body["uplinks"]) == 2
+    assert inflight.pending_bytes == TASK_RAW_BYTES // 2
+
+
+def test_a_message_that_holds_nothing_to_be_stored_is_settled_at_once() -> None:
+    inflight = Inflight()
+    taken = inflight.take(1, MESSAGE, Arrival(source="tts", readings=[], rejected=[], ignored="a join"))
+    assert taken.settled
+    assert list(inflight.acknowledgeable()) == [taken]

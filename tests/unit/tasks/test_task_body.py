@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from streamgauge.errors import DeadReason
 from streamgauge.queue import Message, ingest_body
 from streamgauge.reading import FLOAT_FIELDS, QUANTITIES, Reading, from_microseconds, to_microseconds
-from streamgauge.wire import Rejected, encode_reading
+from streamgauge.wire import RawUplink, Rejected, encode_reading
 from tasks.work import Work
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -37,6 +37,9 @@ refusals = st.builds(
 )
 
 
+uplinks = st.builds(RawUplink, st.sampled_from(["chirpstack", "tts"]), st.binary(max_size=50))
+
+
 @st.composite
 def tasks(draw):
     messages = draw(
@@ -51,6 +54,7 @@ def tasks(draw):
         messages,
         draw(st.lists(st.tuples(index, readings()), max_size=6)),
         draw(st.lists(st.tuples(index, refusals), max_size=4)),
+        draw(st.lists(st.tuples(index, uplinks), max_size=3)),
     )
 
 
@@ -73,9 +77,10 @@ def reading_of(work: Work, row: int) -> Reading:
 
 @given(task=tasks())
 def test_nothing_is_changed_on_the_way(task) -> None:
-    messages, sent, refused = task
+    messages, sent, refused, frames = task
     work = carried(task)
     assert list(work.messages) == messages
+    assert list(work.uplinks) == frames
     assert [(int(index), reading_of(work, row)) for row, index in enumerate(work.message)] == sent
     assert work.received_us().tolist() == [messages[index].received_us for index, _ in sent]
     assert [(letter.reason, letter.detail, letter.payload, letter.readings) for letter in work.refused] == [
@@ -93,14 +98,32 @@ def test_a_part_of_the_work_holds_the_same_readings(task, random) -> None:
     assert [reading_of(part, place) for place in range(len(part))] == [reading_of(work, row) for row in rows]
     assert part.message.tolist() == work.message[rows].tolist()
     assert not part.refused
+    assert not part.uplinks
     alone = work.only_refused()
-    assert (len(alone), alone.refused) == (0, work.refused)
+    assert (len(alone), alone.refused, alone.uplinks) == (0, work.refused, ())
+    frames = work.only_uplinks(work.uplinks[1:])
+    assert (len(frames), frames.refused, frames.uplinks) == (0, (), work.uplinks[1:])
+
+
+@given(task=tasks(), decoded=st.lists(st.tuples(st.integers(0, 3), readings()), max_size=5))
+def test_what_uplinks_held_joins_the_other_readings_in_the_order_of_arrival(task, decoded) -> None:
+    work = carried(task)
+    decoded = [(min(index, len(work.messages) - 1), reading) for index, reading in decoded]
+    joined = work.with_decoded(decoded)
+    both = [*((int(index), reading_of(work, row)) for row, index in enumerate(work.message)), *decoded]
+    expected = sorted(both, key=lambda pair: pair[0]) if decoded else both
+    assert [(int(index), reading_of(joined, row)) for row, index in enumerate(joined.message)] == expected
+    assert joined.refused == work.refused
+    assert joined.uplinks == ()
 
 
 @given(task=tasks())
 def test_a_lost_reading_is_written_as_the_wire_writes_it(task) -> None:
-    messages, sent, _ = task
+    messages, sent, _, frames = task
     work = carried(task)
+    for place, (index, raw) in enumerate(frames):
+        lost = work.lose_uplink(place, DeadReason.UNDECODABLE_PAYLOAD, "why", "a")
+        assert (lost.message, lost.letter.payload, lost.letter.device) == (index, raw.message, "a")
     for row, (index, reading) in enumerate(sent):
         lost = work.lose(row, DeadReason.PROCESSING_FAILED, "why")
         assert json.loads(lost.letter.payload) == json.loads(json.dumps(encode_reading(reading)))
