@@ -66,7 +66,7 @@ def test_what_is_no_such_payload_is_refused(capsys: pytest.CaptureFixture[str]) 
         (("--model", "decentlab_dl_mbq", "--hex", "00"), "decentlab_dl_mbx"),
         (("--model", "cayenne_lpp", "--hex", "0"), "--hex"),
         (("--model", "cayenne_lpp", "--hex", "00", "--param", "x"), "name=number"),
-        (("--model", "cayenne_lpp", "--hex", "00", "--param", "x=1"), "x is not known"),
+        (("--model", "cayenne_lpp", "--hex", "00", "--param", "x=1"), "x is no parameter"),
         (("--hex", "00"), "--model"),
         (("--layout", "none.toml", "--hex", "00"), "none.toml"),
     ],

@@ -79,7 +79,7 @@ def test_a_bad_parameter_is_named_with_what_is_wrong(given: dict[str, float], pr
 
 def test_an_unknown_parameter_is_named_with_those_that_there_are() -> None:
     problems = parameter_problems(PROBE, {"Pmin": 0.0, "Pmax": 1.0, "kp": 8192})
-    assert problems == ["kp is no parameter of this model (it takes: Pmin, Pmax, channel, unit_m)"]
+    assert problems == ["kp is no parameter here (there are: Pmin, Pmax, channel, unit_m)"]
 
 
 def test_good_parameters_are_settled_with_their_defaults() -> None:
