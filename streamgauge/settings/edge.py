@@ -54,6 +54,12 @@ class GatewaySettings(CommonSettings, MqttSettings, LimitSettings):
         "LoRaWAN region: where and how join accepts and acknowledgements are sent.",
         default="EU868",
     )
+    sub_band: int = setting(
+        "GATEWAY_SUB_BAND",
+        whole(0, 8),
+        "In US915 and AU915: the sub-band that joining sensors are told to keep to; 0: all channels.",
+        default=0,
+    )
     http_host: str = setting(
         "GATEWAY_HTTP_HOST",
         str,
