@@ -63,7 +63,7 @@ def _around(nearest: int) -> tuple[float, ...]:
 
 def _around_f32(number: float) -> tuple[float, ...]:
     nearest = as_f32(number)
-    step = abs(nearest) * 2.0**-23 + 2.0**-149
+    step = max(2.0 ** (math.frexp(nearest)[1] - 24), 2.0**-149)
     return nearest, *(as_f32(other) for other in (nearest - step, nearest + step) if abs(other) <= _GREATEST_F32)
 
 

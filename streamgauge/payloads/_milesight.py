@@ -83,9 +83,14 @@ class Quantity:
         unpacked.problems.append(f"{self.name} {value:g} lies outside the model's range {low:g} to {high:g}: left out")
         return None
 
-    def write(self, value: float) -> bytes:
-        """The channel's bytes of a value that is within the limits."""
-        return round(value * self.steps_per_unit).to_bytes(self.size, "little", signed=self.signed)
+    def write(self, value: float, limits: Range) -> bytes:
+        """The channel's bytes of a value that is within the limits, rounded so that it stays there."""
+        raw = round(value * self.steps_per_unit)
+        if raw / self.steps_per_unit < limits[0]:
+            raw += 1
+        elif raw / self.steps_per_unit > limits[1]:
+            raw -= 1
+        return raw.to_bytes(self.size, "little", signed=self.signed)
 
 
 Reader = Callable[[bytes, Unpacked], None]
@@ -138,11 +143,12 @@ class MilesightCodec:
 
     def encode(self, values: Mapping[str, float], parameters: Mapping[str, float]) -> bytes:
         """Make one live frame; see ``base.Codec.encode``."""
-        check_encodable(values, self._limits(parameters))
+        limits = self._limits(parameters)
+        check_encodable(values, limits)
         if self.water not in values:
             raise ValueError(f"a live frame of {self.model} must carry {self.water}")
         return b"".join(
-            head + quantity.write(values[quantity.name])
+            head + quantity.write(values[quantity.name], limits[quantity.name])
             for head, quantity in self.live.items()
             if quantity.name in values
         )
