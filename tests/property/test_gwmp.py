@@ -88,9 +88,8 @@ def test_any_bytes_are_a_packet_or_refused(datagram: bytes) -> None:
 def test_every_length_up_to_the_longest_datagram() -> None:
     noise = random.Random(3).randbytes(gwmp.DATAGRAM_MAX_BYTES)
     begun = b"\2\0\1\0" + EUI + b'{"rxpk":[' + b"[" * gwmp.DATAGRAM_MAX_BYTES
-    lengths = [*range(300), *range(300, gwmp.DATAGRAM_MAX_BYTES, 257), gwmp.DATAGRAM_MAX_BYTES]
-    for length in lengths:
-        for datagram in (noise[:length], begun[:length], bytes(length)):
+    for length in range(gwmp.DATAGRAM_MAX_BYTES + 1):
+        for datagram in (noise[:length], begun[:length]):
             with pytest.raises(DatagramRefused):
                 gwmp.parse(datagram)
 

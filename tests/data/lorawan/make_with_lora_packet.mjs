@@ -78,10 +78,10 @@ function uplink(joined, want) {
 
 const first = session(bytes("CC85"), bytes("E5063A"), bytes("000013"), bytes("26012E43"), null);
 const second = session(bytes("CC86"), bytes("0005F1"), bytes("000000"), bytes("01A2B3C4"), bytes("184F84E85684B85E84886684586E8400"));
-const uplinks = wanted.map((want) => uplink(first, want));
+const uplinks = wanted.map((want) => uplink(second, want));
 const downlink = lora.fromFields(
-  { MType: "Unconfirmed Data Down", DevAddr: bytes(first.dev_addr), FCtrl: { ACK: true }, FCnt: 7, FPort: 3, payload: bytes("A1B2C3") },
-  first.keys.AppSKey, first.keys.NwkSKey,
+  { MType: "Unconfirmed Data Down", DevAddr: bytes(second.dev_addr), FCtrl: { ACK: true }, FCnt: 7, FPort: 3, payload: bytes("A1B2C3") },
+  second.keys.AppSKey, second.keys.NwkSKey,
 );
 for (const joined of [first, second]) delete joined.keys;
 console.log(JSON.stringify({

@@ -1,17 +1,20 @@
 """What the network server sends: join-accepts and acknowledgements, where and when, and never a counter twice."""
 
+import json
 import sqlite3
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from lorawan_field import EAST, WEST, Field, Sensor, abp_device, abp_frame, keys_of, otaa_device
 
 from gateway.heard import JoinAccepted, MacOnly, Refusal, Refused, Repeat, Uplink
-from gateway.network import CannotAnswer
+from gateway.network import CannotAnswer, Network
 from streamgauge.lorawan.frames import DataFrame, JoinAccept, mic_fits, open_join_accept, parse
 from streamgauge.lorawan.regions import REGIONS, sub_band_cf_list
 
 BRIDGE = abp_device()
+RECORDED = json.loads((Path(__file__).parents[2] / "data/lorawan/lora_packet.json").read_text())
 
 
 @pytest.fixture
@@ -34,6 +37,33 @@ def test_a_join_is_accepted_five_seconds_after_the_request(field: Field) -> None
         app_nonce=accept.app_nonce, net_id=0, dev_addr=heard.dev_addr, dl_settings=0, rx_delay_s=1, cf_list=b""
     )
     assert heard.dev_addr[0] >> 1 == 0
+
+
+def test_a_join_and_ten_uplinks_are_byte_for_byte_those_of_a_second_implementation(tmp_path: Path) -> None:
+    join = RECORDED["joins"][-1]
+    device = otaa_device(
+        dev_eui=bytes.fromhex(RECORDED["dev_eui"]),
+        join_eui=bytes.fromhex(RECORDED["join_eui"]),
+        app_key=bytes.fromhex(RECORDED["app_key"]),
+    )
+    chosen = {25: int(join["dev_addr"], 16), 64: 1}
+    field = Field(tmp_path / "sessions.db", [device])
+    network = Network(
+        [device],
+        field.store,
+        {},
+        cf_list=bytes.fromhex(join["cf_list"]),
+        utc_now=lambda: datetime(2020, 1, 1, tzinfo=UTC) + timedelta(minutes=int(join["app_nonce"], 16)),
+        random_bits=chosen.__getitem__,
+    )
+    accepted = network.hear(field.reception(bytes.fromhex(join["join_request"])))
+    assert isinstance(accepted, JoinAccepted)
+    assert network.make_downlink(accepted.answer).transmission.phy.hex().upper() == join["join_accept"]
+    for recorded in RECORDED["uplinks"]:
+        heard = network.hear(field.reception(bytes.fromhex(recorded["phy_payload"])))
+        assert isinstance(heard, Uplink if recorded["f_port"] else MacOnly)
+        assert (heard.f_cnt, heard.f_port) == (recorded["f_cnt"], recorded["f_port"])
+        assert isinstance(heard, MacOnly) or heard.payload.hex().upper() == recorded["payload"]
 
 
 def test_a_dev_nonce_is_taken_once_even_after_a_restart(field: Field) -> None:

@@ -105,11 +105,11 @@ def test_a_join_as_a_second_implementation_makes_it(join: dict[str, str]) -> Non
 
 
 def recorded_keys() -> SessionKeys:
-    join = RECORDED["joins"][0]
+    join = RECORDED["joins"][-1]
     return SessionKeys(bytes.fromhex(join["nwk_s_key"]), bytes.fromhex(join["app_s_key"]))
 
 
-def test_ten_uplinks_follow_the_recorded_join() -> None:
+def test_ten_uplinks_follow_the_second_recorded_join() -> None:
     assert len(RECORDED["uplinks"]) == 10
 
 
