@@ -23,6 +23,11 @@ class Secrets:
     broker: str = field(default_factory=_generated, repr=False)
     flower: str = field(default_factory=_generated, repr=False)
     secret_key: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
+    gateway_key: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
+
+
+_ADDED_LATER = frozenset({"gateway_key"})
+"""What a folder of an earlier version does not have yet; it is made when it is missed."""
 
 
 def load_secrets(path: Path) -> Secrets:
@@ -37,11 +42,15 @@ def load_secrets(path: Path) -> Secrets:
         return made
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return Secrets(**{spec.name: str(found[spec.name]) for spec in fields(Secrets)})
+        names = [spec.name for spec in fields(Secrets) if spec.name in found or spec.name not in _ADDED_LATER]
+        completed = Secrets(**{name: str(found[name]) for name in names})
     except (ValueError, KeyError, TypeError) as error:
         raise CannotStart(
             f"{path} is damaged ({error}). Delete the folder {path.parent} to start anew, without its data"
         ) from error
+    if len(names) < len(fields(Secrets)):
+        write_private(path, json.dumps(asdict(completed), indent=1))
+    return completed
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,11 @@ class Home:
         """Generated passwords."""
         return self.root / "secrets.json"
 
+    @property
+    def gateway(self) -> Path:
+        """Folder of the gateway's configuration, buffer and sessions."""
+        return self.root / "gateway"
+
     def create(self) -> None:
         """Make the folders, closed to others.
 
@@ -58,6 +63,7 @@ class Home:
             self.root.mkdir(parents=True, exist_ok=True)
             self.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
             self.logs.mkdir(mode=0o700, exist_ok=True)
+            self.gateway.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise CannotStart(
                 f"{self.root} cannot be used: {error}. Set STREAMGAUGE_HOME to a folder of yours"

@@ -9,7 +9,6 @@ from pathlib import Path
 from embedded.firsts import Secrets
 from embedded.home import Home
 from embedded.ports import LOOPBACK
-from embedded.processes import PROJECT
 
 FLOWER_USER = "streamgauge"
 WORKER_PROCESSES = 2
@@ -71,6 +70,8 @@ class Place:
     secrets: Secrets
     http_port: int
     flower_port: int
+    gateway_udp_port: int
+    gateway_http_port: int
 
     @property
     def http_url(self) -> str:
@@ -83,6 +84,21 @@ class Place:
         return f"http://{LOOPBACK}:{self.flower_port}"
 
     @property
+    def gateway_url(self) -> str:
+        """Address of the gateway's page."""
+        return f"http://{LOOPBACK}:{self.gateway_http_port}"
+
+    @property
+    def gateway_udp(self) -> str:
+        """Where packet forwarders send to: ``host:port``."""
+        return f"{LOOPBACK}:{self.gateway_udp_port}"
+
+    @property
+    def gateway_config(self) -> Path:
+        """The gateway's sensors, forwarders and rules."""
+        return self.home.gateway / "gateway.toml"
+
+    @property
     def flower_login(self) -> str:
         """``user:password``."""
         return f"{FLOWER_USER}:{self.secrets.flower}"
@@ -93,18 +109,28 @@ def product(place: Place, *, demo: bool) -> Plan:
 
     Args:
         place: folder, ports and passwords.
-        demo: whether simulated stations are to send readings.
+        demo: whether simulated stations are to send readings, over the air to the gateway.
     """
     parts = [_worker(), _beat(place), _module("subscriber", "tasks.subscriber", stop_s=8), _web(place), _flower(place)]
-    if (PROJECT / "gateway" / "__main__.py").exists():
-        parts.append(_module("gateway", "gateway", waits=True))
+    parts.append(_gateway(place))
     if demo:
         parts.append(_module("simulator", "simulator", "demo", waits=True))
     steps = (
         Step(name="migrations", argv=_python("-m", "alembic", "-c", "migrations/alembic.ini", "upgrade", "head")),
         Step(name="first login", argv=_python("-m", "app", "create-admin", "--if-none"), makes_login=True),
+        _demo_sensors(place) if demo else _no_sensors(place),
     )
     return Plan(steps=steps, parts=tuple(parts))
+
+
+def _demo_sensors(place: Place) -> Step:
+    argv = _python("-m", "simulator", "provision", "--demo", "--out", str(place.home.gateway))
+    return Step(name="gateway devices", argv=argv)
+
+
+def _no_sensors(place: Place) -> Step:
+    argv = _python("-m", "embedded.gateway_file", str(place.gateway_config))
+    return Step(name="gateway devices", argv=argv)
 
 
 def _python(*arguments: str) -> tuple[str, ...]:
@@ -147,6 +173,11 @@ def _flower(place: Place) -> Part:
         address=place.flower_url,
         ready_url=place.flower_url,
     )
+
+
+def _gateway(place: Place) -> Part:
+    ready_url = place.gateway_url + "/health"
+    return Part(name="gateway", argv=_python("-m", "gateway"), address=place.gateway_url, ready_url=ready_url, stop_s=8)
 
 
 def log_of(home: Home, name: str) -> Path:

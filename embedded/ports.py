@@ -1,8 +1,8 @@
-"""Free TCP ports on loopback."""
+"""Free ports on loopback."""
 
 import random
 import socket
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from embedded.errors import CannotStart
 
@@ -23,14 +23,32 @@ def is_free(port: int) -> bool:
     return True
 
 
-def preferred_or_next(preferred: int, *, taken: Collection[int] = (), tries: int = 200) -> int:
+def is_free_for_datagrams(port: int) -> bool:
+    """Whether a program could receive UDP on this port of 127.0.0.1 now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def preferred_or_next(
+    preferred: int, *, taken: Collection[int] = (), tries: int = 200, fits: Callable[[int], bool] = is_free
+) -> int:
     """The preferred port, or the next one above it that is free and not in ``taken``.
+
+    Args:
+        preferred: the first that is tried.
+        taken: ports promised to others.
+        tries: how many are tried.
+        fits: whether a port is free, for TCP by default.
 
     Raises:
         CannotStart: when none of ``tries`` ports is free.
     """
     for port in range(preferred, min(preferred + tries, 65_536)):
-        if port not in taken and is_free(port):
+        if port not in taken and fits(port):
             return port
     raise CannotStart(f"No port from {preferred} to {preferred + tries - 1} is free on {LOOPBACK}")
 

@@ -26,6 +26,9 @@ class EmbeddedSettings:
         mqtt_url: the same for the broker (``STREAMGAUGE_MQTT_URL``).
         http_port: the web server's port, if it is free (``STREAMGAUGE_HTTP_PORT``).
         secret_key: signs sessions; generated and kept where it is not set (``STREAMGAUGE_SECRET_KEY``).
+        gateway_key: opens sensors' sealed keys; likewise (``STREAMGAUGE_GATEWAY_KEY``).
+        gateway_udp_port: where packet forwarders send to, if it is free (``STREAMGAUGE_GATEWAY_UDP_PORT``).
+        gateway_http_port: the gateway's page, if it is free (``STREAMGAUGE_GATEWAY_HTTP_PORT``).
     """
 
     home: Path = Path(".streamgauge")
@@ -36,6 +39,9 @@ class EmbeddedSettings:
     mqtt_url: str | None = field(default=None, repr=False)
     http_port: int = 8000
     secret_key: str | None = field(default=None, repr=False)
+    gateway_key: str | None = field(default=None, repr=False)
+    gateway_udp_port: int = 1_700
+    gateway_http_port: int = 8_070
 
 
 def load(environ: Mapping[str, str]) -> EmbeddedSettings:
@@ -54,6 +60,9 @@ def load(environ: Mapping[str, str]) -> EmbeddedSettings:
         mqtt_url=reader.url("STREAMGAUGE_MQTT_URL", ("mqtt", "mqtts")),
         http_port=reader.port("STREAMGAUGE_HTTP_PORT", 8000),
         secret_key=reader.text("STREAMGAUGE_SECRET_KEY"),
+        gateway_key=reader.text("STREAMGAUGE_GATEWAY_KEY"),
+        gateway_udp_port=reader.port("STREAMGAUGE_GATEWAY_UDP_PORT", EmbeddedSettings.gateway_udp_port),
+        gateway_http_port=reader.port("STREAMGAUGE_GATEWAY_HTTP_PORT", EmbeddedSettings.gateway_http_port),
     )
     if reader.problems:
         raise SettingsError(reader.problems)

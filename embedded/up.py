@@ -18,7 +18,7 @@ from embedded.firsts import Login, Secrets, keep_login, load_secrets
 from embedded.home import Home, Lock, publish
 from embedded.meter import Meter
 from embedded.parts import Part, Place, Plan, Step, log_of
-from embedded.ports import preferred_or_next
+from embedded.ports import is_free_for_datagrams, preferred_or_next
 from embedded.processes import LOG_MAX_BYTES, Child, Command, Keeper, rotate, tail
 from embedded.server import AnyServer
 from embedded.settings import EmbeddedSettings
@@ -180,12 +180,20 @@ class Supervisor:
         self._console.step(f"{server.name} is ready: {server.program}")
 
     def _place(self, secrets: Secrets) -> Place:
-        http_port = preferred_or_next(self._settings.http_port)
+        settings = self._settings
+        http_port = preferred_or_next(settings.http_port)
         flower_port = preferred_or_next(PREFERRED_PORTS["flower"], taken={http_port})
-        place = Place(home=self._home, secrets=secrets, http_port=http_port, flower_port=flower_port)
+        gateway_http_port = preferred_or_next(settings.gateway_http_port, taken={http_port, flower_port})
+        gateway_udp_port = preferred_or_next(settings.gateway_udp_port, fits=is_free_for_datagrams)
+        place = Place(
+            home=self._home, secrets=secrets, http_port=http_port, flower_port=flower_port,
+            gateway_udp_port=gateway_udp_port, gateway_http_port=gateway_http_port,
+        )  # fmt: skip
         for what, wanted, got in (
-            ("the web server", self._settings.http_port, place.http_port),
+            ("the web server", settings.http_port, place.http_port),
             ("Flower", PREFERRED_PORTS["flower"], place.flower_port),
+            ("the gateway's page", settings.gateway_http_port, place.gateway_http_port),
+            ("the gateway's radio", settings.gateway_udp_port, place.gateway_udp_port),
         ):
             if wanted != got:
                 self._console.say(f"           port {wanted} is taken by another program: {what} gets {got}")
@@ -197,14 +205,27 @@ class Supervisor:
             "STREAMGAUGE_SECRET_KEY": self._settings.secret_key or place.secrets.secret_key,
             "STREAMGAUGE_HTTP_PORT": str(place.http_port),
             "STREAMGAUGE_FLOWER_URL": place.flower_url,
+            **self._gateway_environment(place),
             "PYTHONUNBUFFERED": "1",
         }
         defaults = {
             "STREAMGAUGE_AUTO_REGISTER": "1",
+            "STREAMGAUGE_GATEWAY_NAME": "gateway-1",
             "STREAMGAUGE_COOKIE_SECURE": "0",  # the pages are served on loopback without TLS
         }
         inherited = {name: value for name, value in self._environ.items() if name.removesuffix("_FILE") not in ours}
         return {**defaults, **inherited, **ours}
+
+    def _gateway_environment(self, place: Place) -> dict[str, str]:
+        return {
+            "STREAMGAUGE_GATEWAY_DIR": str(place.home.gateway),
+            "STREAMGAUGE_GATEWAY_CONFIG_FILE": str(place.gateway_config),
+            "STREAMGAUGE_GATEWAY_KEY": self._settings.gateway_key or place.secrets.gateway_key,
+            "STREAMGAUGE_GATEWAY_UDP_PORT": str(place.gateway_udp_port),
+            "STREAMGAUGE_GATEWAY_HTTP_PORT": str(place.gateway_http_port),
+            "STREAMGAUGE_GATEWAY_UDP": place.gateway_udp,
+            "STREAMGAUGE_GATEWAY_URL": place.gateway_url,
+        }
 
     def _publish(self, stack: Stack, place: Place) -> None:
         environment = self._environment(stack, place)
@@ -307,6 +328,8 @@ class Supervisor:
         if "flower" in names:
             user, _, password = place.flower_login.partition(":")
             lines.append(f"  Flower {place.flower_url}   user {user}, password {password}")
+        if "gateway" in names:
+            lines.append(f"  Gateway {place.gateway_url}   LoRaWAN forwarders send to {place.gateway_udp} (UDP)")
         lines.append(f"  Addresses for other programs: {self._home.urls}")
         lines.append(f"  Output of each part:          {self._home.logs}")
         self._console.say("\n".join(lines) + "\n")

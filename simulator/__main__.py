@@ -1,4 +1,4 @@
-"""The command line: ``python -m simulator replay | run | demo``."""
+"""The command line: ``python -m simulator replay | run | demo | radio | provision``."""
 
 import argparse
 import json
@@ -7,23 +7,36 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from types import FrameType
 
-from simulator.addresses import Surroundings, broker_of, http_url_of, look_around, token_of
+from simulator.addresses import (
+    Surroundings,
+    broker_of,
+    fleet_folder_of,
+    gateway_udp_of,
+    http_url_of,
+    look_around,
+    token_of,
+)
 from simulator.arguments import new_parser
-from simulator.demo import DemoTimes, run_demo
+from simulator.demo import Demo, DemoTimes, stations_of
+from simulator.demo_radio import demo_radio
 from simulator.errors import InputFault
+from simulator.fleet import read_fleet
 from simulator.ledger import Ledger
 from simulator.progress import Progress, log_plainly
+from simulator.radio_command import chosen_fleet, make_fleet, new_radio_sender, radio_readings
+from simulator.radio_ledger import RadioLedger
 from simulator.records import read_record
 from simulator.replay import planned, shifted, station_names
 from simulator.scenario import readings_of, run_scenario, truth_of
 from simulator.scenario_file import find_scenario, load_scenario
 from simulator.send_batches import BatchOptions, BatchSender
 from simulator.send_http import HttpOptions, HttpSender
+from simulator.send_radio import RadioSender
 from simulator.send_single import SingleOptions, SingleSender
 from simulator.sending import AtOnce, ByRate, ByTheirTimes, Pace, Sender, send_all
 from simulator.spans import to_us
@@ -43,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log_plainly()
     try:
         around = look_around(os.environ)
-        return {"replay": _replay, "run": _run, "demo": _demo}[options.command](options, around)
+        return _COMMANDS[options.command](options, around)
     except StreamgaugeError as error:
         _say(str(error))
         return UNUSABLE if isinstance(error, PermanentError) else CUT_OFF
@@ -89,21 +102,48 @@ def _demo(options: argparse.Namespace, around: Surroundings) -> int:
     times = DemoTimes(
         history_us=to_us(options.history), history_step_us=to_us(options.history_step), every_us=to_us(options.every)
     )
-    with closing(BatchSender(broker, batches)) as sender:
-        run_demo(sender, times, lambda: time.time_ns() // 1_000)
+    gateway, folder = gateway_udp_of(around, options.udp), fleet_folder_of(around, options.fleet)
+    stations, fleet = stations_of(read_fleet(folder))
+    demo = Demo(
+        stations,
+        BatchSender(broker, batches),
+        lambda: RadioSender(fleet, demo_radio(gateway, folder)),
+        times,
+        lambda: time.time_ns() // 1_000,
+    )
+    with closing(demo):
+        demo.run()
+    return DONE
+
+
+def _radio(options: argparse.Namespace, around: Surroundings) -> int:
+    fleet = chosen_fleet(options, around)
+    readings, total, rate = radio_readings(options, fleet)
+    pace = AtOnce() if rate is None else ByRate(rate)
+    return _send_with(new_radio_sender(options, around, fleet), around, readings, total, pace)
+
+
+def _provision(options: argparse.Namespace, around: Surroundings) -> int:
+    _say(make_fleet(options, around, options.out))
     return DONE
 
 
 def _send(
     options: argparse.Namespace, around: Surroundings, readings: Iterable[Reading], to_send: int, first: datetime
 ) -> int:
+    return _send_with(_new_sender(options, around), around, readings, to_send, _pace(options, first))
+
+
+def _send_with(
+    new_sender: Sender, around: Surroundings, readings: Iterable[Reading], to_send: int | None, pace: Pace
+) -> int:
     if around.taken:
         _say(f"{', '.join(around.taken)}: not set, taken from {around.urls_file}")
-    with closing(_new_sender(options, around)) as sender:
+    with closing(new_sender) as sender:
         sender.ledger.to_send = to_send
         try:
             with Progress(sender.ledger):
-                send_all(readings, sender, _pace(options, first))
+                send_all(readings, sender, pace)
         finally:
             print(json.dumps(sender.ledger.as_dict()), flush=True)
         return _verdict(sender.ledger)
@@ -114,6 +154,8 @@ def _new_sender(options: argparse.Namespace, around: Surroundings) -> Sender:
     if options.way == "http":
         url, token = http_url_of(around, options.url), token_of(around, options.token_file)
         return HttpSender(HttpOptions(url=url, token=token, batch_size=options.batch_size, give_up_s=patience_s))
+    if options.way == "lorawan":
+        return new_radio_sender(options, around)
     broker = broker_of(around)
     if options.way == "single":
         return SingleSender(broker, SingleOptions(give_up_s=patience_s))
@@ -134,9 +176,20 @@ def _verdict(ledger: Ledger) -> int:
         return DONE
     if ledger.dead:
         _say(f"{ledger.dead} readings were refused; the system keeps them with their reasons (dead letters)")
+    if isinstance(ledger, RadioLedger) and ledger.given_up:
+        _say(f"{ledger.given_up} frames were heard, but the gateway never acknowledged them")
     if ledger.unanswered:
         _say(f"{ledger.unanswered} readings are without an answer")
     return INCOMPLETE
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Surroundings], int]] = {
+    "replay": _replay,
+    "run": _run,
+    "demo": _demo,
+    "radio": _radio,
+    "provision": _provision,
+}
 
 
 def _this_second() -> datetime:

@@ -8,9 +8,11 @@ from pathlib import Path
 from simulator.errors import InputFault
 from simulator.mqtt_link import Broker
 from streamgauge.settings import SimulatorSettings, load
+from streamgauge.settings.declare import secret_key
 
 MQTT_URL, HTTP_URL, API_TOKEN = "STREAMGAUGE_MQTT_URL", "STREAMGAUGE_HTTP_URL", "STREAMGAUGE_API_TOKEN"
-_KEYS = (MQTT_URL, "STREAMGAUGE_MQTT_CA_FILE", HTTP_URL, API_TOKEN)
+GATEWAY_UDP, GATEWAY_KEY = "STREAMGAUGE_GATEWAY_UDP", "STREAMGAUGE_GATEWAY_KEY"
+_KEYS = (MQTT_URL, "STREAMGAUGE_MQTT_CA_FILE", HTTP_URL, API_TOKEN, GATEWAY_UDP, GATEWAY_KEY)
 _LINE = re.compile(r"\s*(?:export\s+)?(STREAMGAUGE_[A-Z0-9_]+)=(.*?)\s*")
 
 
@@ -84,6 +86,43 @@ def token_of(around: Surroundings, token_file: Path | None) -> str | None:
     if token is not None and not re.fullmatch(r"[!-~]+", token):
         raise InputFault("The token cannot be used", ["it must be one word of visible ASCII characters"])
     return token
+
+
+def gateway_udp_of(around: Surroundings, given: str | None) -> tuple[str, int]:
+    """Host and port of the gateway's Semtech UDP: the argument, else the environment.
+
+    Raises:
+        InputFault: neither is there, or it is not ``host:port``.
+    """
+    found = given or around.environ.get(GATEWAY_UDP)
+    if not found:
+        raise InputFault("No gateway to send to", [f"set {GATEWAY_UDP} or --udp, or start the system with `make up`"])
+    match = re.fullmatch(r"\[?([^\[\]\s]+?)\]?:([0-9]{1,5})", found)
+    if match is None or not 1 <= int(match[2]) <= 65_535:
+        raise InputFault("The gateway cannot be used", [f"{found!r} must be host:port, such as 127.0.0.1:1700"])
+    return match[1], int(match[2])
+
+
+def gateway_key_of(around: Surroundings) -> str:
+    """The key under which sensors' keys are sealed for the gateway.
+
+    Raises:
+        InputFault: it is not set, is too short, or the file that holds it cannot be read.
+    """
+    text, file_name = around.environ.get(GATEWAY_KEY), around.environ.get(f"{GATEWAY_KEY}_FILE")
+    try:
+        if file_name:
+            text = Path(file_name).read_text(encoding="utf-8").strip()
+        if not text:
+            raise ValueError(f"set it to what the gateway has, or name a file in {GATEWAY_KEY}_FILE")
+        return secret_key(text)
+    except (OSError, ValueError) as error:
+        raise InputFault(f"{GATEWAY_KEY} cannot be used", [str(error)]) from error
+
+
+def fleet_folder_of(around: Surroundings, given: Path | None) -> Path:
+    """The folder of the fleet: the argument, else where ``make up`` keeps the gateway's."""
+    return given or around.urls_file.parent / "gateway"
 
 
 def _is_set(key: str, environ: Mapping[str, str]) -> bool:

@@ -166,11 +166,11 @@ def usual_installation(model: str, parameters: Mapping[str, float]) -> dict[str,
 def _find_encodable(codec: Codec, water: str, parameters: Mapping[str, float]) -> tuple[float, dict[str, float]]:
     """A water value that the codec takes, and what it wants besides."""
     ranges = codec.ranges
-    battery = {name: _usual(name, ranges[name]) for name in ("battery_v", "battery_percent") if name in ranges}
+    ordinary = {name: _usual(name, ranges[name]) for name in _USUAL if name in ranges}
     everything = {name: _usual(name, ends) for name, ends in ranges.items() if name != water}
     middle = sum(ranges[water]) / 2
     reason = ""
-    for fixed in (battery, everything):
+    for fixed in (ordinary, everything):
         for value in (*_LIKELY_VALUES, middle):
             refusal = _refusal(codec, {**fixed, water: value}, parameters)
             if refusal is None:
