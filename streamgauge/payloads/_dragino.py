@@ -35,6 +35,7 @@ PROBE: Final = Parameter(
     default=1.0,
     low=0.0,
     high=1.0,
+    whole=True,
 )
 
 _STATUS_LENGTH = 7

@@ -83,14 +83,9 @@ class Quantity:
         unpacked.problems.append(f"{self.name} {value:g} lies outside the model's range {low:g} to {high:g}: left out")
         return None
 
-    def write(self, value: float, limits: Range) -> bytes:
-        """The channel's bytes of a value that is within the limits, rounded so that it stays there."""
-        raw = round(value * self.steps_per_unit)
-        if raw / self.steps_per_unit < limits[0]:
-            raw += 1
-        elif raw / self.steps_per_unit > limits[1]:
-            raw -= 1
-        return raw.to_bytes(self.size, "little", signed=self.signed)
+    def write(self, value: float) -> bytes:
+        """The channel's bytes of the step nearest to a value, which may lie just outside of limits between two steps."""
+        return round(value * self.steps_per_unit).to_bytes(self.size, "little", signed=self.signed)
 
 
 Reader = Callable[[bytes, Unpacked], None]
@@ -135,7 +130,7 @@ class MilesightCodec:
         """Read one payload; see ``base.Codec.decode``."""
         refuse_other_ports(f_port)
         try:
-            unpacked = Unpacked(self._limits(parameters))
+            unpacked = Unpacked(self.ranges_for(parameters))
         except ValueError as error:
             raise PayloadRefused(str(error)) from error
         _walk(payload, self._channels, unpacked)
@@ -143,17 +138,21 @@ class MilesightCodec:
 
     def encode(self, values: Mapping[str, float], parameters: Mapping[str, float]) -> bytes:
         """Make one live frame; see ``base.Codec.encode``."""
-        limits = self._limits(parameters)
-        check_encodable(values, limits)
+        check_encodable(values, self.ranges_for(parameters))
         if self.water not in values:
             raise ValueError(f"a live frame of {self.model} must carry {self.water}")
         return b"".join(
-            head + quantity.write(values[quantity.name], limits[quantity.name])
+            head + quantity.write(values[quantity.name])
             for head, quantity in self.live.items()
             if quantity.name in values
         )
 
-    def _limits(self, parameters: Mapping[str, float]) -> Mapping[str, Range]:
+    def ranges_for(self, parameters: Mapping[str, float]) -> Mapping[str, Range]:
+        """The model's ranges, narrowed to those of the device's probe.
+
+        Raises:
+            ValueError: a parameter is out of its range.
+        """
         if not parameters:
             return self.ranges
         settled = settle_parameters(self.parameters, parameters)

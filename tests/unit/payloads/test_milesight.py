@@ -76,14 +76,6 @@ def test_a_probes_parameters_narrow_the_range() -> None:
         codec.decode(there, 85, {"range_m": float("nan")})
 
 
-def test_a_limit_between_two_steps_is_kept_when_encoding() -> None:
-    codec = registry.find("milesight_em500_udl")
-    narrowed = {"blind_zone_m": 0.2504, "range_m": 4.9996}
-    for end, step in ((0.2504, 0.251), (4.9996, 4.999)):
-        decoded = codec.decode(codec.encode({"distance_m": end}, narrowed), 85, narrowed)
-        assert decoded.samples[0].values == {"distance_m": step}
-
-
 def test_a_tilted_sensors_distance_is_kept_and_is_no_level() -> None:
     codec = registry.find("milesight_em310_udl")
     tilted = codec.decode(bytes.fromhex("01755c03824408040001"), 85, {}).samples[0].values
