@@ -10,8 +10,6 @@ from gateway.i18n import LANGUAGES, Words
 from gateway.verdict import Verdict
 from streamgauge.reading import format_time
 
-_CENTIMETRES = 100.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Raised:
@@ -102,9 +100,9 @@ def sentence(t: Words, rule: Rule, verdict: Verdict, is_confirmed: bool, is_offl
         level = t("alarm.limit", value=level, limit=t("unit.m", n=t.number(rule.level_above_m, 2)))
     parts = [t("alarm.level", rule=rule.name, device=rule.device, level=level)]
     if verdict.rise_m_per_h is not None:
-        rise = _rise(t, verdict.rise_m_per_h)
+        rise = t.rise(verdict.rise_m_per_h)
         if rule.rise_above_m_per_h is not None:
-            rise = t("alarm.limit", value=rise, limit=_rise(t, rule.rise_above_m_per_h))
+            rise = t("alarm.limit", value=rise, limit=t.rise(rule.rise_above_m_per_h))
         parts.append(rise)
     if rule.score_above is not None and verdict.score is not None:
         score = t.number(verdict.score, 2)
@@ -114,7 +112,3 @@ def sentence(t: Words, rule: Rule, verdict: Verdict, is_confirmed: bool, is_offl
     if is_offline:
         parts.append(t("alarm.offline"))
     return t("list.separator").join(parts)
-
-
-def _rise(t: Words, rise_m_per_h: float) -> str:
-    return t("unit.cm_per_h", n=t.number(rise_m_per_h * _CENTIMETRES, 0, signed=True))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from gateway.i18n import Words
@@ -98,7 +98,7 @@ def _device(
         name=name,
         state=state,
         level=None if verdict is None else t.number(verdict.level_m, 3),
-        level_note=_level_note(verdict, now, t),
+        level_note=_level_note(verdict, state, now, t),
         notes=tuple(_notes(last, age_s, started_at, now, t)),
         hint=_hint(state, last, verdict, heard_at, t),
         freshness="fresh" if share < _FADES_SHARE else "fading" if share <= 1.0 else "old",
@@ -121,14 +121,16 @@ def _state(last: LastHeard, verdict: Verdict | None, age_s: float | None, limit_
     return State.ANOMALOUS if verdict is not None and verdict.is_anomalous else State.ORDINARY
 
 
-def _level_note(verdict: Verdict | None, now: datetime, t: Words) -> str:
+def _level_note(verdict: Verdict | None, state: State, now: datetime, t: Words) -> str:
     if verdict is None:
         return t("device.no_level")
-    parts = []
+    measured = t("device.level_at", time=clock_time(verdict.time, now))
+    if state is State.SILENT:
+        return measured
+    parts = [measured]
     if verdict.rise_m_per_h is not None:
-        parts.append(t("unit.cm_per_h", n=t.number(verdict.rise_m_per_h * 100.0, 0, signed=True)))
-    parts.append(t("device.level_at", time=clock_time(verdict.time, now)))
-    if verdict.next_m is not None and verdict.next_time is not None and verdict.next_time > now - timedelta(minutes=1):
+        parts.insert(0, t.rise(verdict.rise_m_per_h))
+    if verdict.next_m is not None and verdict.next_time is not None and verdict.next_time > now:
         level = t("unit.m", n=t.number(verdict.next_m, 3))
         parts.append(t("device.next", level=level, time=clock_time(verdict.next_time, now)))
     return " · ".join(parts)

@@ -62,8 +62,15 @@ class FrameView:
     radio: tuple[str, ...]
 
 
-def frame_view(heard: Heard, now: datetime, t: Words) -> FrameView:
-    """One frame in words."""
+def frame_view(heard: Heard, now: datetime, t: Words, *, names_forwarder: bool) -> FrameView:
+    """One frame in words.
+
+    Args:
+        heard: the frame.
+        now: aware UTC.
+        t: the words.
+        names_forwarder: say which packet forwarder heard it: with only one, that tells nothing.
+    """
     who = heard.device or heard.sender
     return FrameView(
         key=f"{heard.time.timestamp():.6f}",
@@ -76,7 +83,7 @@ def frame_view(heard: Heard, now: datetime, t: Words) -> FrameView:
         values=tuple(value_texts(heard, t)),
         detail=heard.detail,
         next_step=t.get(f"next.{heard.outcome}") or "",
-        radio=tuple(_radio(heard, t)),
+        radio=tuple(_radio(heard, t, names_forwarder)),
     )
 
 
@@ -89,10 +96,12 @@ def _kind(heard: Heard) -> str:
 
 def _outcome(heard: Heard, t: Words) -> str:
     text = t(f"outcome.{heard.outcome}")
-    return f"{text}: {t.count('frame.readings', heard.readings)}" if heard.readings > 1 else text
+    if heard.readings <= 1:
+        return text
+    return t("frame.kept", outcome=text, readings=t.count("frame.readings", heard.readings))
 
 
-def _radio(heard: Heard, t: Words) -> Iterable[str]:
+def _radio(heard: Heard, t: Words, names_forwarder: bool) -> Iterable[str]:
     yield t(f"way.{heard.way}")
     if heard.device is not None and heard.sender is not None:
         yield heard.sender
@@ -104,7 +113,7 @@ def _radio(heard: Heard, t: Words) -> Iterable[str]:
         yield t("frame.f_port", n=heard.f_port)
     if heard.size_bytes is not None:
         yield t("frame.size", n=heard.size_bytes)
-    if heard.forwarder is not None:
+    if names_forwarder and heard.forwarder is not None:
         yield t("frame.by", eui=heard.forwarder)
 
 
@@ -122,7 +131,7 @@ def value_text(name: str, value: float, t: Words) -> tuple[str, str]:
         return t(f"value.{name}"), t("value.yes" if value else "value.no")
     for suffix, unit, decimals in _UNITS:
         if name.endswith(suffix) and len(name) > len(suffix):
-            return _label(name.removesuffix(suffix), t), f"{_number(value, decimals, t)} {unit}"
+            return _label(name.removesuffix(suffix), t), f"{_number(value, decimals, t)}\N{NO-BREAK SPACE}{unit}"
     return _label(name, t), _number(value, None, t)
 
 
@@ -133,7 +142,7 @@ def _label(stem: str, t: Words) -> str:
 def _number(value: float, decimals: int | None, t: Words) -> str:
     if not math.isfinite(value):
         return str(value)
-    if decimals is not None and abs(value) < 1e9:  # noqa: PLR2004 - beyond, digits tell nothing
+    if decimals is not None and abs(value) < 1e9:
         return t.number(value, decimals)
     return f"{value:.{_UNKNOWN_DIGITS}g}"
 

@@ -19,7 +19,8 @@ NOT_STORED_S = 120.0
 """With readings waiting so long although the link is up, something beyond the broker is wrong."""
 NEARLY_FULL_SHARE = 0.8
 
-_MINUTES = 60
+_SHARE_SAID = 0.01
+_WAITED_SAID_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,9 @@ def make_view(
         devices=devices,
         hears_radio=state.hears_radio,
         forwarders=tuple(_forwarder(forwarder, now, t) for forwarder in state.forwarders),
-        frames=tuple(frame_view(frame, now, t) for frame in heard[:FRAMES_SHOWN]),
+        frames=tuple(
+            frame_view(frame, now, t, names_forwarder=len(state.forwarders) != 1) for frame in heard[:FRAMES_SHOWN]
+        ),
         counts=t("frames.counts", accepted=t.number(accepted, 0), refused=t.number(refused, 0)),
         running=t("frame.version", version=state.version, duration=t.duration(_since_s(state.started_at, now))),
         zone=t("frame.zone", offset=_offset(now)),
@@ -142,7 +145,7 @@ def _buffer_problems(state: GatewayState, t: Words) -> list[Problem]:
     found = []
     if state.dropped:
         found.append(Problem(text=t.count("problem.dropped", state.dropped), is_grave=True))
-    if state.buffer_max_bytes and state.buffer_bytes >= NEARLY_FULL_SHARE * state.buffer_max_bytes:
+    if _share(state) >= NEARLY_FULL_SHARE:
         found.append(Problem(text=t("problem.full", percent=_percent(state, t)), is_grave=True))
     if state.damaged_files:
         found.append(Problem(text=t.count("problem.damaged", state.damaged_files), is_grave=False))
@@ -162,25 +165,34 @@ def _link_problems(state: GatewayState, now: datetime, t: Words) -> list[Problem
     return []
 
 
+def _share(state: GatewayState) -> float:
+    return state.buffer_bytes / state.buffer_max_bytes if state.buffer_max_bytes else 0.0
+
+
 def _percent(state: GatewayState, t: Words) -> str:
-    share = state.buffer_bytes / state.buffer_max_bytes if state.buffer_max_bytes else 0.0
-    return t.number(100.0 * share, 0)
+    return t.number(100.0 * _share(state), 0)
+
+
+def _buffered(state: GatewayState, t: Words) -> str:
+    if not state.buffered:
+        return t("fact.buffered.none")
+    number = t.number(state.buffered, 0)
+    if (state.oldest_s or 0.0) < _WAITED_SAID_S:
+        return number
+    return t("fact.buffered.some", n=number, duration=t.duration(state.oldest_s or 0.0))
 
 
 def _facts(state: GatewayState, now: datetime, t: Words) -> list[Fact]:
     link = state.link
     error = t("fact.link.error", error=link.last_error) if link.last_error and not link.connected else ""
     stored = t.age(_since_s(link.last_stored_at, now)) if link.last_stored_at else t("fact.stored.never")
-    buffered = t("fact.buffered.none")
-    if state.buffered:
-        oldest = t.duration(state.oldest_s or 0.0)
-        buffered = t("fact.buffered.some", n=t.number(state.buffered, 0), duration=oldest)
     sizes = {"size": t.size(state.buffer_bytes), "most": t.size(state.buffer_max_bytes)}
+    share = t("fact.buffer.share", percent=_percent(state, t)) if _share(state) >= _SHARE_SAID else ""
     return [
         Fact(name=t("fact.link"), text=_link_text(state, now, t), note=error),
         Fact(name=t("fact.stored"), text=stored),
-        Fact(name=t("fact.buffered"), text=buffered),
-        Fact(name=t("fact.buffer"), text=t("fact.buffer.size", **sizes, percent=_percent(state, t))),
+        Fact(name=t("fact.buffered"), text=_buffered(state, t)),
+        Fact(name=t("fact.buffer"), text=t("fact.buffer.size", **sizes), note=share),
         Fact(
             name=t("fact.clock"),
             text=t("fact.clock.good" if state.clock_ok else "fact.clock.bad", time=clock_time(now, now)),

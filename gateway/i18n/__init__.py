@@ -13,6 +13,8 @@ LANGUAGES = ("en", "vi")
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
 _KILO = 1_000.0
+_CENTIMETRES = 100.0
+_SLOW = 9.95
 
 _WRITTEN = {
     "en": str.maketrans({",": "\N{NARROW NO-BREAK SPACE}", "-": "\N{MINUS SIGN}"}),
@@ -108,9 +110,14 @@ class Words:
         """A number of bytes in steps of a thousand."""
         for unit in ("B", "kB", "MB"):
             if count < _KILO:
-                return f"{self.number(count, 0)} {unit}"
+                return f"{self.number(count, 0)}\N{NO-BREAK SPACE}{unit}"
             count /= _KILO
-        return f"{self.number(count, 1)} GB"
+        return f"{self.number(count, 1)}\N{NO-BREAK SPACE}GB"
+
+    def rise(self, rise_m_per_h: float) -> str:
+        """A rate in centimetres per hour, as in "+12 cm/h"; slow ones with a decimal."""
+        centimetres = rise_m_per_h * _CENTIMETRES
+        return self("unit.cm_per_h", n=self.number(centimetres, 0 if abs(centimetres) >= _SLOW else 1, signed=True))
 
     def reason(self, reason: Mapping[str, str | float] | None) -> str:
         """Why a level was flagged, as a clause; empty for no reason, and for a check without words its name."""
