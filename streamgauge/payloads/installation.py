@@ -8,6 +8,9 @@ from streamgauge.payloads.base import Parameter
 
 PASCALS_PER_KILOPASCAL = 1_000.0
 
+LEVEL_DECIMALS = 6
+"""Levels are reckoned to the micrometre: what lies beyond is the arithmetic's, and would show as 1.8809999999999998 m."""
+
 _WATER_VALUES = {
     "distance": ("distance_m",),
     "depth": ("depth_m",),
@@ -104,7 +107,7 @@ def level_of(values: Mapping[str, float], measures: str, installation: Installat
     height_m = installation.sensor_height_m
     if height_m is None and name in {"distance_m", "pressure_kpa"}:
         return None, f"{name} gives no level while the installation's sensor_height_m is not known"
-    level_m = _above_datum(name, values[name], height_m or 0.0, installation)
+    level_m = round(_above_datum(name, values[name], height_m or 0.0, installation), LEVEL_DECIMALS)
     if not math.isfinite(level_m):
         return None, f"{name} {values[name]!r} gives no finite level"
     return level_m, None
