@@ -17,6 +17,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.seldom import Seldom
@@ -53,14 +54,33 @@ class NoRoute(TransientError):
 
 
 class _Forwarder:
-    """What is known of one packet forwarder: where downlinks go, and how much it may still send."""
+    """What is known of one packet forwarder: where downlinks go, how much it may still send, and what it handed on."""
 
-    __slots__ = ("address", "allowance", "counted_s")
+    __slots__ = ("address", "allowance", "counted_s", "frames", "rssi_dbm")
 
     def __init__(self, allowance: float, now_s: float) -> None:
         self.address: Address | None = None
         self.allowance = allowance
         self.counted_s = now_s
+        self.frames = 0
+        self.rssi_dbm: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwarderSeen:
+    """A packet forwarder as it was last seen.
+
+    Attributes:
+        eui: 8 bytes.
+        silent_s: since its last datagram.
+        frames: how many frames it handed on.
+        rssi_dbm: of the last of them.
+    """
+
+    eui: bytes
+    silent_s: float
+    frames: int
+    rssi_dbm: float | None
 
 
 class UdpReceiver:
@@ -109,6 +129,15 @@ class UdpReceiver:
         """Where it listens."""
         address: Address = self._socket.getsockname()
         return address
+
+    def forwarders(self) -> list[ForwarderSeen]:
+        """The packet forwarders that have reported, the one that was heard last at the end."""
+        now_s = self._monotonic_s()
+        with self._lock:
+            return [
+                ForwarderSeen(eui=eui, silent_s=now_s - one.counted_s, frames=one.frames, rssi_dbm=one.rssi_dbm)
+                for eui, one in self._forwarders.items()
+            ]
 
     def start(self) -> None:
         """Begin to listen."""
@@ -254,6 +283,10 @@ class UdpReceiver:
             self._send(gwmp.make_push_ack(packet.token), address)
 
         if packet.receptions:
+            with self._lock:
+                known = self._forwarders[packet.forwarder]
+                known.frames += len(packet.receptions)
+                known.rssi_dbm = packet.receptions[-1].rssi_dbm
             self._handle(packet.receptions, done)
         else:
             done()

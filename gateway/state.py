@@ -8,7 +8,7 @@ from gateway.buffer import Buffer
 from gateway.clock import Clock
 from gateway.configuration import Configuration
 from gateway.frame_time import OURS_IS_SET_FROM
-from gateway.page_state import GatewayState
+from gateway.page_state import ForwarderState, GatewayState
 from gateway.publish import Publisher
 from gateway.receive_udp import UdpReceiver
 from streamgauge.errors import TransientError
@@ -59,10 +59,25 @@ class StateOf:
             clock_step_at=None if step is None else from_microseconds(step.at_us),
             clock_step_s=None if step is None else step.by_s,
             hears_radio=self._receiver is not None,
-            forwarders=(),
+            forwarders=self._forwarders(now_us),
             devices=tuple(sorted(self._configuration.devices)),
             alarms=tuple(self._alarms.open()),
         )
+
+    def _forwarders(self, now_us: int) -> tuple[ForwarderState, ...]:
+        """Those that have reported, and those that should have."""
+        seen = {} if self._receiver is None else {one.eui: one for one in self._receiver.forwarders()}
+        found = [
+            ForwarderState(
+                eui=one.eui.hex().upper(),
+                last_seen=from_microseconds(now_us - int(one.silent_s * MICROSECONDS_PER_SECOND)),
+                frames=one.frames,
+                rssi_dbm=one.rssi_dbm,
+            )
+            for one in seen.values()
+        ]
+        missing = sorted(self._configuration.forwarders - seen.keys())
+        return (*found, *(ForwarderState(eui=eui.hex().upper()) for eui in missing))
 
     def _oldest_s(self, now_us: int) -> float | None:
         try:
