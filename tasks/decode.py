@@ -154,7 +154,7 @@ def _parse(work: Work, result: Decoding) -> dict[int, NetworkUplink]:
 def _read(
     uplink: NetworkUplink, sensor: Sensor | InvalidMessage, accepted: Accepted, result: Decoding
 ) -> list[Reading]:
-    """The readings in one frame; none for a status frame.
+    """The readings in one frame; none for a sound frame that is not meant to give one.
 
     Raises:
         InvalidMessage: nothing can be read from it, for the reason that it names.
@@ -171,8 +171,10 @@ def _read(
         result.problems[sensor.codec.model] += len(problems)
         shown = {"device": sensor.name, "model": sensor.codec.model, "problems": problems[:SHOWN_PROBLEMS]}
         log.warning("uplink decoded in part", extra=shown)
-    if decoded.samples and not readings:
-        raise InvalidMessage(DeadReason.NO_QUANTITY, "; ".join(problems) or "the frame holds none of the quantities")
+    if not readings and (problems or decoded.samples):
+        is_understood = decoded.samples or decoded.frame
+        reason = DeadReason.NO_QUANTITY if is_understood else DeadReason.UNDECODABLE_PAYLOAD
+        raise InvalidMessage(reason, "; ".join(problems) or "the frame holds none of the quantities")
     if uplink.simulated:
         readings = [replace(reading, extra={SIMULATED: 1.0, **reading.extra}) for reading in readings]
     return readings

@@ -14,7 +14,14 @@ from redis import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.connections import Connections, connections
-from streamgauge.metrics import LIVE_CLIENTS, LIVE_DROPPED, NEWEST_READING_AGE, READINGS_DEAD, READINGS_RECEIVED
+from streamgauge.metrics import (
+    LIVE_CLIENTS,
+    LIVE_DROPPED,
+    NEWEST_READING_AGE,
+    READINGS_DEAD,
+    READINGS_RECEIVED,
+    UPLINKS,
+)
 from streamgauge.queue import QUEUES, queue_length
 from streamgauge.storage.read_overview import read_newest_times
 
@@ -93,7 +100,7 @@ def init_app(app: Flask) -> None:
         linked = connections()
     slow = CollectorRegistry()
     slow.register(ScrapeCollector(linked))
-    for metric in (LIVE_CLIENTS, LIVE_DROPPED, READINGS_DEAD, READINGS_RECEIVED):
+    for metric in (LIVE_CLIENTS, LIVE_DROPPED, READINGS_DEAD, READINGS_RECEIVED, UPLINKS):
         requests.register(metric)
     scrape = _Scrape(slow)
 
