@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy import Engine, text
 
 from app import create_app
 from app.session.passwords import hash_password
-from streamgauge.reading import Reading
+from streamgauge.reading import SIMULATED, Reading
 from streamgauge.settings import WebSettings
 from streamgauge.storage.users import add_user
 from tests.support.ingest import ingest, recorded, series, services
@@ -210,6 +211,22 @@ def test_live_head_and_table_are_fragments(client: FlaskClient, engine: Engine, 
     assert 'id="head"' in fragment
     assert fragment.count("hx-swap-oob") == 2
     assert "1.20" in fragment
+
+
+def test_a_simulated_reading_says_so_in_both_languages(client: FlaskClient, engine: Engine, redis: Redis) -> None:
+    [real, made] = recent([1.0, 1.01])
+    using = services(engine, redis)
+    ingest(using, [real])
+    assert 'href="#icon-simulated"' not in client.get("/").text
+    ingest(using, [replace(made, extra={SIMULATED: 1.0})])
+    for word in ("Simulated", "Mô phỏng"):
+        for path in ("/", "/overview/cards?device=a", "/stations/a", "/stations/a/now"):
+            page = client.get(path).text
+            assert 'href="#icon-simulated"' in page
+            assert word in page
+        # In the table it stands beside the one reading that was made by hand.
+        assert client.get("/stations/a/now").text.count('href="#icon-simulated"') == 2
+        client.post("/preferences", data={"csrf_token": csrf_token(client.get("/").text), "language": "vi"})
 
 
 def test_an_unknown_station_says_what_to_do(client: FlaskClient) -> None:

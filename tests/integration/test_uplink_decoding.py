@@ -62,9 +62,9 @@ def tide(minute: int) -> Reading:
 
 
 def stored(engine: Engine) -> Counter[str]:
-    query = "SELECT name, count(*) FROM readings JOIN devices ON devices.id = device_id GROUP BY name"
+    query = "SELECT name, count(*) AS readings FROM readings JOIN devices ON devices.id = device_id GROUP BY name"
     with engine.connect() as connection:
-        return Counter(dict(connection.execute(text(query)).tuples().all()))
+        return Counter({row.name: row.readings for row in connection.execute(text(query))})
 
 
 def expected_of(names: list[str]) -> Counter[str]:
