@@ -213,7 +213,7 @@ class Journal:
             if found is None:
                 return LastHeard()
             return LastHeard(
-                time=found.times[-1] if found.times else None,
+                time=found.heard.time if found.heard is not None else None,
                 heard=found.heard,
                 battery_v=found.battery_v,
                 battery_percent=found.battery_percent,

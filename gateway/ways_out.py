@@ -76,7 +76,7 @@ def run_command(argv: Sequence[str], content: bytes, timeout_s: float) -> str:
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
         )
     except (OSError, ValueError) as error:
-        raise NotTold(f"{argv[0] if argv else 'no command'} could not be started: {error}") from error
+        raise NotTold(f"{argv[0]} could not be started: {error}") from error
     deadline_s = time.monotonic() + timeout_s
     try:
         assert process.stdin is not None
