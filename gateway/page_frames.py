@@ -111,7 +111,7 @@ def _radio(heard: Heard, t: Words, names_forwarder: bool) -> Iterable[str]:
         yield t("frame.counter", n=heard.counter)
     if heard.f_port is not None:
         yield t("frame.f_port", n=heard.f_port)
-    if heard.size_bytes is not None:
+    if heard.size_bytes is not None and not heard.is_accepted:
         yield t("frame.size", n=heard.size_bytes)
     if names_forwarder and heard.forwarder is not None:
         yield t("frame.by", eui=heard.forwarder)
