@@ -62,6 +62,22 @@ def judge(
         ValueError: the rows are not sorted.
     """
     checked = check_levels(station, time_us, level_m, parameters)
+    return judge_checked(model, station, time_us, level_m, targets, checked)
+
+
+def judge_checked(
+    model: Expects, station: IntArray, time_us: IntArray, level_m: FloatArray, targets: IntArray, checked: Checked
+) -> Judged:
+    """Expect and score some rows whose checks were done: the second half of ``judge``.
+
+    Args:
+        model: what expects.
+        station: as for ``judge``, likewise the next three.
+        time_us: microseconds since 1970.
+        level_m: metres.
+        targets: the rows to judge.
+        checked: what ``check_levels`` says of all rows.
+    """
     features = build(station, time_us, level_m, checked, targets)
     expected = model.expect(features.values, features.baseline_m)
     verdict = checked.take(targets)
