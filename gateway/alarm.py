@@ -174,12 +174,6 @@ class Alarms:
             found = [state.raised for state in self._states.values() if state.raised is not None]
         return sorted(found, key=lambda raised: raised.raised_at)
 
-    def is_precious(self, verdict: Verdict) -> bool:
-        """Whether a reading is worth keeping when others must go: it is anomalous, or passes a rule's bounds."""
-        return verdict.is_anomalous or any(
-            _passes(rule, verdict) for rule in self._rules.values() if rule.device == verdict.device
-        )
-
     def memory(self) -> bytes:
         """What must survive a restart: open alarms, whether they were told, and what is left of quiet periods."""
         with self._lock:

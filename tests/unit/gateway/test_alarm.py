@@ -267,15 +267,6 @@ def test_what_an_alarm_says() -> None:
     assert content["time"] == "2026-11-21T00:05:00.000Z"
 
 
-def test_what_a_rule_or_the_score_marks_is_precious() -> None:
-    alarms = Watch(HIGH).alarms
-    verdict = Verdict(device="bridge", time=START, level_m=1.0, flag=Flag.GOOD, score=0.2)
-    assert not alarms.is_precious(verdict)
-    assert alarms.is_precious(replace(verdict, level_m=1.6))
-    assert alarms.is_precious(replace(verdict, score=0.99))
-    assert not alarms.is_precious(replace(verdict, level_m=1.6, device="weir"))
-
-
 class AnyWater(RuleBasedStateMachine):
     """Any readings, silences, links and restarts: never two alarms open at once, never one without a reason."""
 
