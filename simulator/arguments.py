@@ -159,6 +159,9 @@ def _add_quality(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=_whole(0, 2**31 - 1), default=1, help="of all chance (default: %(default)s)")
     group.add_argument("--no-repeat", action="store_true", help="forwarders send each datagram once, as plain ones do")
     group.add_argument(
+        "--no-gps", action="store_true", help="forwarders do not know the time; the gateway's clock decides"
+    )
+    group.add_argument(
         "--confirm-every", type=_whole(0, 10**6), default=0, help="every so many frames one asks for an answer"
     )
     group.add_argument(

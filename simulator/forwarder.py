@@ -8,7 +8,7 @@ Only its repeating of unanswered datagrams (``unanswered.py``) goes beyond that.
 import heapq
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
@@ -24,10 +24,11 @@ log = logging.getLogger(__name__)
 POLL_S = 0.01
 KEEPALIVE_S = 5.0
 STAT_S = 30.0
-AHEAD_S = 1.0
+AHEAD_S = 0.5
 """Nothing leaves that was heard so much later than the oldest frame without an answer: what an outage held up leaves in its
 order, so that frame counters arrive nearly in theirs (a gateway takes them 32 behind the newest, and no further)."""
 
+_NEVER_ANSWERED_S = 10.0
 _TOO_EARLY_US = 60_000_000
 _GPS_MINUS_UNIX_MS = 315_964_800_000 - 18_000
 """GPS time began on 1980-01-06 and has no leap seconds: since 2017-01-01 it is 18 s ahead of UTC (IERS, Bulletin C 52)."""
@@ -43,12 +44,14 @@ class ForwarderOptions:
         packets: most frames in one datagram.
         hold: most frames that wait for their turn; the oldest are dropped.
         datagrams_per_s: most of them; a gateway refuses forwarders that send more.
+        gps: it knows the time, and says when it heard each frame; without, the gateway's clock decides.
     """
 
     repeat: RepeatOptions = field(default_factory=RepeatOptions)
     packets: int = 64
     hold: int = 200_000
     datagrams_per_s: float = 160.0
+    gps: bool = True
 
 
 class Carried(Protocol):
@@ -129,7 +132,7 @@ class Forwarder:
         chance: Random, now_s: float,
     ) -> None:  # fmt: skip
         self.eui = eui
-        self.was_answered = False
+        self.answered_since_s: float | None = None
         self._options = options
         self._send = send
         self._ledger = ledger
@@ -145,6 +148,11 @@ class Forwarder:
         self._allowance, self._allowed_at_s = 1.0, now_s
         self._counts = _Counts()
         self._is_dropping = False
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it sends a datagram again that is not answered."""
+        return self._options.repeat.repeats
 
     @property
     def is_idle(self) -> bool:
@@ -224,14 +232,18 @@ class Forwarder:
         if surplus > 0:
             self._drop(tuple(self._waiting.popleft()[1] for _ in range(surplus)), "too many wait")
         while self._waiting and self._may_leave(now_s, horizon_s):
-            count = min(len(self._waiting), self._options.packets)
             born_s = self._waiting[0][0]
-            self._pack(born_s, tuple(self._waiting.popleft()[1] for _ in range(count)), now_s)
+            packets: list[RfPacket] = []
+            while self._waiting and len(packets) < self._options.packets and self._waiting[0][0] <= horizon_s:
+                packets.append(self._waiting.popleft()[1])
+            self._pack(born_s, tuple(packets), now_s)
 
     def _may_leave(self, now_s: float, horizon_s: float) -> bool:
-        if not self._options.repeat.repeats:
+        if self._waiting[0][0] > horizon_s:
+            return False
+        if not self.repeats:
             return True
-        if not self._unanswered.has_room or self._waiting[0][0] > horizon_s:
+        if not self._unanswered.has_room:
             return False
         gained = (now_s - self._allowed_at_s) * self._options.datagrams_per_s
         self._allowance, self._allowed_at_s = min(self._allowance + gained, 8.0), now_s
@@ -256,14 +268,16 @@ class Forwarder:
         datagram = self._unanswered.answered(token, now_s)
         if datagram is None:
             return
-        self.was_answered, self._is_dropping = True, False
+        self._is_dropping = False
+        if self.answered_since_s is None:
+            self.answered_since_s = now_s
         self._counts.answered += 1
         self._ledger.datagrams_acknowledged += 1
         for packet in datagram.frames:
             packet.carried.kept()
 
     def _drop(self, packets: tuple[RfPacket, ...], reason: str) -> None:
-        if not self._is_dropping and self._options.repeat.repeats:
+        if not self._is_dropping and self.repeats:
             self._is_dropping = True
             log.warning("A forwarder drops frames", extra={"forwarder": self.eui.hex().upper(), "reason": reason})
         for packet in packets:
@@ -308,8 +322,8 @@ class Forwarder:
             phy=packet.phy,
             forwarder=self.eui,
             tmst_us=packet.tmst_us,
-            time=packet.time,
-            gps_ms=gps_ms(packet.time),
+            time=packet.time if self._options.gps else None,
+            gps_ms=gps_ms(packet.time) if self._options.gps else None,
             frequency_hz=packet.channel.frequency_hz,
             channel=packet.channel.number,
             rf_chain=packet.channel.number // 4,
@@ -326,11 +340,14 @@ def gps_ms(time: datetime) -> int:
     return to_microseconds(time) // 1_000 - _GPS_MINUS_UNIX_MS
 
 
-def common_horizon_s(forwarders: list[Forwarder]) -> float:
+def common_horizon_s(forwarders: Sequence[Forwarder], now_s: float) -> float:
     """Up to which hearing time datagrams may leave, so that no forwarder gets far ahead of another in draining an outage.
 
-    A forwarder that the gateway never answers (its EUI is not listed there, for example) holds up nobody.
+    A forwarder that is never answered while another is (its EUI is not listed at the gateway, for example) holds up nobody.
     """
-    heeded = [forwarder for forwarder in forwarders if forwarder.was_answered] or forwarders
-    oldest = [forwarder.oldest_s for forwarder in heeded]
-    return min((oldest_s for oldest_s in oldest if oldest_s is not None), default=float("inf")) + AHEAD_S
+    if not all(forwarder.repeats for forwarder in forwarders):
+        return float("inf")
+    first_s = min((f.answered_since_s for f in forwarders if f.answered_since_s is not None), default=now_s)
+    is_over = now_s > first_s + _NEVER_ANSWERED_S
+    heeded = [f.oldest_s for f in forwarders if f.answered_since_s is not None or not is_over]
+    return min((oldest_s for oldest_s in heeded if oldest_s is not None), default=float("inf")) + AHEAD_S

@@ -154,7 +154,7 @@ class Radio:
         now_s = time.monotonic()
         while self._timers and self._timers[0][0] <= now_s:
             heapq.heappop(self._timers)[2]()
-        horizon_s = common_horizon_s(self.forwarders)
+        horizon_s = common_horizon_s(self.forwarders, now_s)
         for forwarder, windows in zip(self.forwarders, self._windows, strict=True):
             forwarder.tick(now_s, horizon_s)
             windows.forget_old(now_s)

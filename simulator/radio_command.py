@@ -42,10 +42,12 @@ def new_radio_sender(options: argparse.Namespace, around: Surroundings, fleet: F
     )  # fmt: skip
     radio = RadioOptions(
         gateway=gateway_udp_of(around, options.udp), air=air, udp_loss=options.udp_loss, hurried=options.quick_joins,
-        forwarder=ForwarderOptions(repeat=RepeatOptions(repeats=not options.no_repeat)), state_folder=folder,
+        forwarder=ForwarderOptions(repeat=RepeatOptions(repeats=not options.no_repeat), gps=not options.no_gps),
+        state_folder=folder,
     )  # fmt: skip
     sending = RadioSendOptions(
-        radio=radio, window=options.unanswered, confirm_every=options.confirm_every, give_up_s=patience_s,
+        radio=radio, window=options.unanswered, window_each=options.unanswered_each,
+        confirm_every=options.confirm_every, give_up_s=patience_s,
         joins_per_s=options.joins_per_second, truth=options.frames_out,
     )  # fmt: skip
     fleet = fleet or read_fleet(folder)

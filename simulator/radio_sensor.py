@@ -63,6 +63,7 @@ class RadioSensor:
         self.instrument = instrument
         self.mean_rssi_dbm = mean_rssi_dbm
         self.confirmed_unanswered = 0
+        self.unanswered: dict[int, None] = {}
         self.session: Session | None = None
         self._next_dev_nonce = next_dev_nonce
         self.dev_nonce = 0

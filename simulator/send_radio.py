@@ -43,6 +43,8 @@ class RadioSendOptions:
         radio: where to, and how the radio behaves.
         window: most frames that may be without an answer before ``send`` waits; None: it never waits, as no sensor does,
             and readings of sensors that have not joined are not measured.
+        window_each: how far a sensor may get ahead of its oldest unanswered frame; 0: as far as it likes. A gateway takes a
+            frame 32 behind the newest and no further, so that a fast sensor must not overtake itself by more in bad air.
         confirm_every: every so many frames of a sensor one that asks for an answer; 0: none. A sensor that is never
             answered joins again.
         join_wait_s: how long the joining of the whole fleet may take; None: for ever.
@@ -53,6 +55,7 @@ class RadioSendOptions:
 
     radio: RadioOptions
     window: int | None = 4_000
+    window_each: int = 24
     confirm_every: int = 0
     join_wait_s: float | None = 120.0
     joins_per_s: float = 200.0
@@ -176,6 +179,7 @@ class RadioSender:
             return
         frame.is_settled = True
         self.ledger.unanswered -= 1
+        frame.sensor.unanswered.pop(frame.seq, None)
         if fate == "kept":
             self.ledger.acknowledged = (self.ledger.acknowledged or 0) + 1
         elif fate == "given_up":
@@ -196,6 +200,7 @@ class RadioSender:
         if self.ledger.unanswered == 0:
             self._last_answer_s = time.monotonic()
         self.ledger.unanswered += 1
+        frame.sensor.unanswered[frame.seq] = None
         before = self._pending.pop(frame.sensor.name, None)
         if frame.confirmed:
             self.ledger.confirmed += 1
@@ -239,6 +244,7 @@ class RadioSender:
     def _hears(self, sensor: RadioSensor, phy: bytes) -> bool:
         heard = sensor.hear(phy)
         if heard is Heard.JOINED:
+            sensor.unanswered.clear()
             self._unjoined.discard(sensor.name)
             self.ledger.joins_accepted += 1
             self._last_answer_s = time.monotonic()
@@ -277,10 +283,15 @@ class RadioSender:
 
     def _wait_for_room(self, sensor: RadioSensor, window: int) -> None:
         deadline_s = _deadline(self._options.join_wait_s)
-        while self.ledger.unanswered >= window or sensor.session is None:
+        while self.ledger.unanswered >= window or self._is_far_ahead(sensor) or sensor.session is None:
             self._step(_LONGEST_NAP_S)
             if sensor.session is None and deadline_s is not None and time.monotonic() > deadline_s:
                 raise Unreachable(f"{sensor.name} could not join again")
+
+    def _is_far_ahead(self, sensor: RadioSensor) -> bool:
+        if not self._options.window_each or not sensor.unanswered or sensor.session is None:
+            return False
+        return sensor.session.f_cnt - next(iter(sensor.unanswered)) >= self._options.window_each
 
     def _tell_unjoined(self) -> None:
         if self._options.join_wait_s is None and time.monotonic() > self._told_unjoined_s + _REPORT_UNJOINED_S:
