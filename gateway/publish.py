@@ -186,7 +186,8 @@ class Publisher:
     def _send(self, batch: Batch, now_s: float) -> None:
         if self._outbox.is_stuck(batch):
             log.warning("a batch is never answered and goes on in halves", extra={"batch": batch.name})
-            self._maker.limit.halve(len(batch.payload), now_s)
+            if batch.overtaken:
+                self._maker.limit.halve(len(batch.payload), now_s)
             self._maker.divide(batch, now_s)
         elif not self._maker.fits(batch, now_s):
             self._maker.divide(batch, now_s)
