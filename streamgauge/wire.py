@@ -6,7 +6,6 @@ back as ``Rejected``, with its bytes and its reason, and becomes a dead letter.
 
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -57,8 +56,7 @@ class RawUplink(NamedTuple):
     message: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class Arrival(NamedTuple):
     """What one message turned out to hold.
 
     Attributes:
@@ -177,7 +175,8 @@ def decode_message(topic: str, payload: bytes, limits: Limits, now: datetime) ->
             raise InvalidMessage(
                 DeadReason.BAD_DEVICE, f"device in the topic must be 1–64 of A–Z a–z 0–9 . _ : -, not {show(name)}"
             )
-        _check_size(payload, limits.max_message_bytes)
+        if len(payload) > limits.max_message_bytes:
+            raise _too_large(payload, limits.max_message_bytes)
         content = _load(_expanded(payload, limits.max_message_bytes) if kind == "gateway" else payload)
     except InvalidMessage as error:
         return Arrival(source=kind, readings=[], rejected=[Rejected(error.reason, error.detail, payload, 1)])
@@ -198,7 +197,9 @@ def decode_uplink(network: str, message: bytes, limits: Limits, now: datetime, d
         device: the device that the topic names (ChirpStack: its DevEUI, The Things Stack: its device id), if there is a topic.
     """
     try:
-        _check_size(message, min(MAX_UPLINK_BYTES, limits.max_message_bytes))
+        most = min(MAX_UPLINK_BYTES, limits.max_message_bytes)
+        if len(message) > most:
+            raise _too_large(message, most)
         uplink = network_servers.parse(network, message)
         if isinstance(uplink, Ignored):
             return Arrival(source=network, readings=[], rejected=[], ignored=uplink.why)
@@ -325,10 +326,9 @@ def _split_topic(topic: str) -> tuple[str, str]:
     return "unknown", topic
 
 
-def _check_size(payload: bytes, most: int) -> None:
-    if len(payload) > most:
-        detail = f"{len(payload)} bytes; at most {most} are parsed (STREAMGAUGE_MAX_MESSAGE_BYTES)"
-        raise InvalidMessage(DeadReason.MESSAGE_TOO_LARGE, detail)
+def _too_large(payload: bytes, most: int) -> InvalidMessage:
+    detail = f"{len(payload)} bytes; at most {most} are parsed (STREAMGAUGE_MAX_MESSAGE_BYTES)"
+    return InvalidMessage(DeadReason.MESSAGE_TOO_LARGE, detail)
 
 
 def _expanded(payload: bytes, most: int) -> bytes:

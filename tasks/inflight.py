@@ -147,8 +147,9 @@ class Inflight:
             pending = _Pending(taken, deque(arrival.readings), deque(arrival.rejected), uplinks)
             self._pending.add(arrival.gateway or message.topic, pending)
             self._pending_items += items
-            self._pending_bytes += sum(len(rejected.payload) for rejected in arrival.rejected)
-            self._pending_bytes += sum(len(uplink.message) for uplink in uplinks)
+            if arrival.rejected or uplinks:
+                self._pending_bytes += sum(len(rejected.payload) for rejected in arrival.rejected)
+                self._pending_bytes += sum(len(uplink.message) for uplink in uplinks)
         return taken
 
     def next_task(self, task_id: str, max_items: int) -> Task | None:
