@@ -171,6 +171,10 @@ def _add_quality(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--unanswered", type=_whole(1, 10**6), default=4_000, help="most frames on their way (%(default)s)"
     )
+    group.add_argument(
+        "--unanswered-each", type=_whole(0, 10**6), default=24,
+        help="a sensor gets so far ahead of its oldest unanswered frame, and no further; 0: no bound (%(default)s)",
+    )  # fmt: skip
 
 
 def _add_give_up(parser: argparse.ArgumentParser) -> None:
