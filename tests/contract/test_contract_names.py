@@ -71,6 +71,7 @@ def test_topics() -> None:
     assert wire.batch_topic("g") == "streamgauge/v1/gateways/g/batches"
     assert wire.stored_topic("g") == "streamgauge/v1/gateways/g/stored"
     assert wire.status_topic("g") == "streamgauge/v1/gateways/g/status"
+    assert {"application/+/device/+/event/up", "v3/+/devices/+/up"} <= set(wire.SUBSCRIPTIONS)
 
 
 def test_redis_keys_and_queues() -> None:

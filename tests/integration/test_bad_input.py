@@ -1,5 +1,6 @@
 """Bad input through the real broker: nothing stops, nothing vanishes; each thing has its reason, and the path still runs."""
 
+import gzip
 import json
 import time
 from collections.abc import Iterator
@@ -13,7 +14,14 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from embedded.programs import find_program
-from streamgauge.wire import batch_topic, decode_stored, readings_topic, stored_topic
+from streamgauge.wire import (
+    batch_topic,
+    chirpstack_topic,
+    decode_stored,
+    readings_topic,
+    stored_topic,
+    the_things_stack_topic,
+)
 from tests.support.system import System, running_system, wait_until
 
 GATEWAY = "bad-gateway"
@@ -128,6 +136,12 @@ CASES = {
     "a batch on a device's topic": Case(device(batch([SOUND])[1]), "bad_time"),
     "a batch without a name": Case(batch([SOUND | {"device": "known"}], None), "not_a_batch"),
     "a batch whose readings are none": Case(batch("many", "odd"), "not_a_batch"),
+    "a compressed batch, cut off": Case((batch_topic(GATEWAY), gzip.compress(batch([SMALL])[1])[:-5]), "damaged_gzip"),
+    "a compressed reading": Case(device(gzip.compress(json.dumps(SOUND).encode())), "not_json"),
+    "a batch that unpacks to 100 MB": Case((batch_topic(GATEWAY), gzip.compress(b" " * 100_000_000)), "message_too_large"),
+    "ChirpStack's event as Protocol Buffers": Case((chirpstack_topic("app", "70b3d57ba000012f"), b"\n$3ac7e3c4"), "not_json"),
+    "an uplink that is none": Case((the_things_stack_topic("app@ttn", "weir"), b'{"water": "high"}'), "not_an_uplink"),
+    "an uplink of 300 kB": Case((the_things_stack_topic("app@ttn", "weir"), b'"' + b"w" * 300_000 + b'"'), "message_too_large"),
 }  # fmt: skip
 
 
@@ -186,6 +200,17 @@ def test_a_batch_with_good_and_bad_readings_is_answered_with_both_counts(running
     [answer] = {answer for answer in publisher.answers if answer.batch == "mixed"}
     # The repeat of a stored reading is stored too: it is in the database.
     assert (answer.stored, answer.dead) == (4, 2)
+
+
+def test_a_compressed_batch_is_stored_and_answered(running: tuple[System, Publisher]) -> None:
+    system, publisher = running
+    moment = (NOW - timedelta(days=12)).isoformat()
+    topic, payload = batch([{"device": "known", "time": moment, "level_m": 1.0}], "packed")
+    publisher.publish(topic, gzip.compress(payload))
+    wait_until(lambda: any(answer.batch == "packed" for answer in publisher.answers), "no stored answer")
+    [answer] = {answer for answer in publisher.answers if answer.batch == "packed"}
+    assert (answer.stored, answer.dead) == (1, 0)
+    assert system.scalar("SELECT count(*) FROM readings WHERE time = :moment", moment=moment) == 1
 
 
 def test_a_batch_that_is_refused_is_answered_so_that_its_gateway_need_not_send_it_for_ever(
