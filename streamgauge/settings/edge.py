@@ -106,7 +106,7 @@ class GatewaySettings(CommonSettings, MqttSettings, LimitSettings):
         "GATEWAY_COMPRESS_BYTES",
         whole(0, 2**40),
         "Batches larger than this are compressed (gzip); 0: none.",
-        default=16_384,
+        default=32_768,
     )
     model_dir: Path | None = setting(
         "GATEWAY_MODEL_DIR",
