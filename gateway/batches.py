@@ -16,6 +16,9 @@ log = logging.getLogger("streamgauge.gateway.publish")
 SMALLEST_LIMIT_BYTES = 1_024
 RAISE_EVERY_S = 120.0
 SWEEP_EVERY_S = 600.0
+PARTS = 8
+"""Into so many a batch is divided that cannot go on as it is."""
+
 _GZIP_LEVEL = 1
 _BATCHES_AT_ONCE = 4
 
@@ -42,8 +45,8 @@ class BatchOptions:
 class SizeLimit:
     """The longest message that the broker seems to take.
 
-    A broker that speaks MQTT 5 may say so; another may drop the message or the connection. So the limit is halved when
-    sending ends badly, and doubled again after a while.
+    A broker that speaks MQTT 5 may say so; another may drop the message or the connection. So the limit is lowered
+    when sending ends badly, and doubled again after a while.
     """
 
     def __init__(self) -> None:
@@ -52,10 +55,10 @@ class SizeLimit:
         self._learnt_bytes: int | None = None
         self._raise_at_s = 0.0
 
-    def halve(self, tried_bytes: int, now_s: float) -> None:
-        """Messages of this length ended badly."""
-        known = tried_bytes if self._learnt_bytes is None else min(tried_bytes, self._learnt_bytes)
-        self._learnt_bytes = max(SMALLEST_LIMIT_BYTES, known // 2)
+    def lower(self, limit_bytes: int, now_s: float) -> None:
+        """Something longer ended badly."""
+        known = limit_bytes if self._learnt_bytes is None else min(limit_bytes, self._learnt_bytes)
+        self._learnt_bytes = max(SMALLEST_LIMIT_BYTES, known)
         self._raise_at_s = now_s + RAISE_EVERY_S
 
     def of_several(self, now_s: float) -> int | None:
@@ -120,7 +123,7 @@ class BatchMaker:
         return self._live_since_s + self._options.batch_age_s
 
     def divide(self, batch: Batch, now_s: float) -> None:
-        """Let a batch go on in two halves.
+        """Let a batch go on in several.
 
         Raises:
             BufferUnwritable: the buffer cannot be read now.
@@ -129,9 +132,9 @@ class BatchMaker:
             row for first, last in batch.ranges for row in self._buffer.first_pending(first - 1, batch.readings, last)
         ]
         self._outbox.forget(batch)
-        middle = (len(rows) + 1) // 2
-        self._add(rows[:middle], batch.lane, now_s)
-        self._add(rows[middle:], batch.lane, now_s)
+        size = -(-batch.readings // PARTS)
+        for begin in range(0, len(rows), size):
+            self._add(rows[begin : begin + size], batch.lane, now_s)
 
     def fits(self, batch: Batch, now_s: float) -> bool:
         """Whether a batch that was made earlier may be sent as it is."""

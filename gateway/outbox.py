@@ -19,6 +19,7 @@ RECONNECT_SPREAD_S = 1.0
 
 STUCK_TIMES_SENT = 3
 STUCK_OVERTAKEN = 3
+PROBE_TIMES_SENT = 5
 _MAX_PROBING = 64
 
 
@@ -158,16 +159,19 @@ class Outbox:
         return batch
 
     def is_stuck(self, batch: Batch) -> bool:
-        """Whether this batch should go on in halves, as something in it seems to keep it from being answered: those that
-        left later are answered and it is not; or nothing is answered, and then the oldest alone, to find out.
+        """Whether this batch should go on in parts, as something in it seems to keep it from being answered: those that
+        left later are answered and it is not; or nothing is answered, and then that with the oldest readings alone, to find out.
 
         A broker may drop what is too long for it without a word, and the cloud cannot answer what it cannot read.
         """
         if batch.readings < 2 or batch.times_sent < STUCK_TIMES_SENT:
             return False
-        is_oldest = next(iter(self._batches.values())) is batch
-        is_silent = batch.answers_before == self._answers
-        return batch.overtaken >= STUCK_OVERTAKEN or (is_oldest and is_silent and len(self) < _MAX_PROBING)
+        if batch.overtaken >= STUCK_OVERTAKEN:
+            return True
+        is_silent = batch.times_sent >= PROBE_TIMES_SENT and batch.answers_before == self._answers
+        if not is_silent or len(self) >= _MAX_PROBING:
+            return False
+        return batch is min(self._batches.values(), key=lambda other: other.ranges[0])
 
     def gap(self, after_seq: int, until_seq: int) -> SeqRange | None:
         """The first stretch of (``after_seq``, ``until_seq``] of which nothing is under way, as (after, until)."""

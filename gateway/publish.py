@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from gateway.batches import BatchMaker, BatchOptions
+from gateway.batches import PARTS, BatchMaker, BatchOptions
 from gateway.buffer import Buffer
 from gateway.entries import Entry
 from gateway.keeper import Keeper
@@ -185,9 +185,9 @@ class Publisher:
 
     def _send(self, batch: Batch, now_s: float) -> None:
         if self._outbox.is_stuck(batch):
-            log.warning("a batch is never answered and goes on in halves", extra={"batch": batch.name})
+            log.warning("a batch is never answered and goes on in parts", extra={"batch": batch.name})
             if batch.overtaken:
-                self._maker.limit.halve(len(batch.payload), now_s)
+                self._maker.limit.lower(len(batch.payload) // PARTS, now_s)
             self._maker.divide(batch, now_s)
         elif not self._maker.fits(batch, now_s):
             self._maker.divide(batch, now_s)
@@ -267,7 +267,7 @@ class Publisher:
         self._link.close()
         is_sudden = was_connected and not self._answers_here and lasted_s < _SETTLED_S
         if is_sudden and failures and self._longest_sent_bytes:
-            self._maker.limit.halve(self._longest_sent_bytes, time.monotonic())
+            self._maker.limit.lower(self._longest_sent_bytes // 2, time.monotonic())
         self._set_state(connected=False, last_error=reason, **({"since": datetime.now(UTC)} if was_connected else {}))
         if was_connected and (self._answers_here or lasted_s >= _SETTLED_S):
             failures = 0
