@@ -99,7 +99,8 @@ def provision(folder: Path, plans: Sequence[SensorPlan], forwarders: int, key: s
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # The fleet first: if only that is written, the same command adds to the gateway's file what is missing there.
-        write_fleet(folder / FLEET_FILE, whole)
+        if whole != fleet:
+            write_fleet(folder / FLEET_FILE, whole)
         if added:
             write_private(folder / GATEWAY_FILE, configured.text + added)
     except OSError as error:

@@ -32,8 +32,10 @@ def plan(place: Place) -> Plan:
     """One part of each kind: a web server, a pool with children, one that ends on demand, one that is slow to stop."""
     python = sys.executable
     web = (python, "-m", "http.server", str(place.http_port), "--bind", "127.0.0.1")
+    gateway = (python, "-m", "http.server", str(place.gateway_http_port), "--bind", "127.0.0.1")
     parts = [
         Part(name="web", argv=web, address=place.http_url, ready_url=place.http_url),
+        Part(name="gateway", argv=gateway, address=place.gateway_url, ready_url=place.gateway_url),
         Part(name="pool", argv=(python, "-c", POOL), stop_s=0.5),
         Part(name="mortal", argv=(python, "-c", DIES), waits=True),
     ]

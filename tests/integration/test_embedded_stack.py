@@ -330,7 +330,7 @@ class Up:
 
     def wait_until_up(self):
         wait_for(lambda: self.urls_are_there() and self.answers(), 60)
-        wait_for(lambda: len(psutil.Process(self.process.pid).children()) >= 7)  # guard, three servers, three parts
+        wait_for(lambda: len(psutil.Process(self.process.pid).children()) >= 8)  # guard, three servers, four parts
         time.sleep(0.3)  # the pool makes its children
         self.everyone = set(psutil.Process(self.process.pid).children(recursive=True))
 
@@ -402,6 +402,9 @@ def test_the_console_says_what_runs_where_and_the_first_login(up):
         assert expected in output
     assert urls["STREAMGAUGE_DATABASE_URL"].startswith("postgresql://")
     assert urls["STREAMGAUGE_AUTO_REGISTER"] == "1"
+    assert urls["STREAMGAUGE_GATEWAY_URL"] in output
+    assert urls["STREAMGAUGE_GATEWAY_UDP"].endswith(":" + urls["STREAMGAUGE_GATEWAY_UDP_PORT"])
+    assert Path(urls["STREAMGAUGE_GATEWAY_CONFIG_FILE"]) == running.home / "gateway" / "gateway.toml"
     assert "first-password" not in "".join(path.read_text() for path in (running.home / "logs").glob("*.log"))
 
 

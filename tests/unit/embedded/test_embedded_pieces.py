@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import stat
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ import pytest
 from embedded.account import reaches, server_folder
 from embedded.errors import CannotStart
 from embedded.firsts import keep_login, load_secrets
+from embedded.gateway_file import EMPTY
+from embedded.gateway_file import main as write_gateway_file
 from embedded.home import Home, Lock, publish, read_published, write_private
 from embedded.parts import Place, product
-from embedded.ports import ANY_PORTS, LOOPBACK, any_free, is_free, preferred_or_next
+from embedded.ports import ANY_PORTS, LOOPBACK, any_free, is_free, is_free_for_datagrams, preferred_or_next
 from embedded.processes import Account
 from embedded.programs import plain_environment
 from embedded.settings import load
@@ -40,6 +43,14 @@ def test_the_next_port_is_taken_when_the_preferred_one_is_not_free(taken_port):
     assert preferred_or_next(taken_port) > taken_port
 
 
+def test_a_port_that_is_taken_for_datagrams_is_free_for_connections_only():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind((LOOPBACK, 0))
+        port = receiver.getsockname()[1]
+        assert not is_free_for_datagrams(port)
+        assert preferred_or_next(port, fits=is_free_for_datagrams) > port
+
+
 def test_a_port_promised_to_another_part_is_not_given_again():
     first = any_free()
     assert preferred_or_next(first, taken={first}) != first
@@ -60,6 +71,7 @@ def test_settings_have_defaults_and_an_absolute_home():
     settings = load({})
     assert settings.home == Path(".streamgauge").absolute()
     assert (settings.http_port, settings.broker_kind, settings.database_url) == (8000, "auto", None)
+    assert (settings.gateway_udp_port, settings.gateway_http_port, settings.gateway_key) == (1700, 8070, None)
 
 
 def test_every_bad_setting_is_named_in_one_error():
@@ -128,6 +140,20 @@ def test_secrets_are_made_once(tmp_path):
     assert made.redis not in repr(made)
 
 
+def test_secrets_of_an_earlier_version_are_completed_once(tmp_path):
+    path = tmp_path / "secrets.json"
+    before = load_secrets(path)
+    kept = json.loads(path.read_text())
+    del kept["gateway_key"]
+    path.write_text(json.dumps(kept))
+    completed = load_secrets(path)
+    assert (completed.redis, completed.secret_key) == (before.redis, before.secret_key)
+    assert len(completed.gateway_key) == 64
+    assert completed.gateway_key != before.gateway_key
+    assert load_secrets(path) == completed
+    assert mode(path) == 0o600
+
+
 def test_damaged_secrets_say_what_to_do(tmp_path):
     path = tmp_path / "secrets.json"
     path.write_text("{")
@@ -179,18 +205,56 @@ def test_servers_do_not_inherit_the_users_settings(monkeypatch):
     assert "PGOPTIONS" not in plain_environment()
 
 
-def test_no_command_line_holds_a_password(tmp_path):
-    home = Home(tmp_path)
+def place_in(tmp_path: Path) -> Place:
+    home = Home(tmp_path / "home")
     home.create()
     secrets = load_secrets(home.secrets)
-    plan = product(Place(home=home, secrets=secrets, http_port=8000, flower_port=5555), demo=True)
+    ports = {"http_port": 8000, "flower_port": 5555, "gateway_udp_port": 1700, "gateway_http_port": 8070}
+    return Place(home=home, secrets=secrets, **ports)
+
+
+def test_no_command_line_holds_a_password(tmp_path):
+    place = place_in(tmp_path)
+    plan = product(place, demo=True)
     words = " ".join(word for item in (*plan.parts, *plan.steps) for word in item.argv)
-    assert secrets.flower not in words
-    assert secrets.secret_key not in words
+    assert place.secrets.flower not in words
+    assert place.secrets.secret_key not in words
+    assert place.secrets.gateway_key not in words
 
 
 def test_the_demonstration_can_be_left_out(tmp_path):
-    place = Place(home=Home(tmp_path), secrets=load_secrets(tmp_path / "s"), http_port=8000, flower_port=5555)
+    place = place_in(tmp_path)
     with_demo = {part.name for part in product(place, demo=True).parts}
     assert with_demo - {part.name for part in product(place, demo=False).parts} == {"simulator"}
-    assert {"worker", "beat", "subscriber", "web", "flower"} <= with_demo
+    assert {"worker", "beat", "subscriber", "web", "flower", "gateway"} <= with_demo
+
+
+def test_sensors_are_there_before_the_gateway_and_the_gateway_before_the_simulator(tmp_path):
+    plan = product(place_in(tmp_path), demo=True)
+    names = [part.name for part in plan.parts]
+    assert names.index("gateway") < names.index("simulator")
+    parts = {part.name: part for part in plan.parts}
+    assert parts["gateway"].ready_url == "http://127.0.0.1:8070/health"
+    assert parts["gateway"].address == "http://127.0.0.1:8070"
+    assert parts["simulator"].waits
+    devices = next(step for step in plan.steps if step.name == "gateway devices")
+    assert devices.argv[1:5] == ("-m", "simulator", "provision", "--demo")
+
+
+def test_without_the_demonstration_a_person_finds_a_file_to_write_sensors_into(tmp_path, monkeypatch):
+    place = place_in(tmp_path)
+    step = next(step for step in product(place, demo=False).steps if step.name == "gateway devices")
+    assert step.argv[1:3] == ("-m", "embedded.gateway_file")
+    monkeypatch.setattr("sys.argv", list(step.argv[2:]))
+    write_gateway_file()
+    assert place.gateway_config.read_text(encoding="utf-8") == EMPTY
+    assert mode(place.gateway_config) == 0o600
+    assert tomllib.loads(EMPTY) == {}
+    examples = "\n".join(
+        line[2:] for line in EMPTY.splitlines() if line.startswith("# ") and ("=" in line or "[[" in line)
+    )
+    tree = tomllib.loads("\n".join(line for line in examples.splitlines() if line[0] in "[abcdefghijklmnopqrstuvwxyz"))
+    assert tree["devices"][0]["activation"] == "otaa"
+    place.gateway_config.write_text("# mine\n")
+    write_gateway_file()
+    assert place.gateway_config.read_text() == "# mine\n"
