@@ -156,8 +156,7 @@ def parameter_problems(declared: Sequence[Parameter], given: Mapping[str, float]
     """What is wrong with a device's parameters: unknown, missing, not a number, out of range; one sentence each."""
     known = {parameter.name: parameter for parameter in declared}
     problems = [
-        f"{name} is no parameter here (there are: {', '.join(known) or 'none'})"
-        for name in given.keys() - known
+        f"{name} is no parameter here (there are: {', '.join(known) or 'none'})" for name in given.keys() - known
     ]
     for parameter in declared:
         value = given.get(parameter.name)

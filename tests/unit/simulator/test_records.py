@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.demo import DEAD_RUN_FILE
+from simulator.demo_places import DEAD_RUN_FILE
 from simulator.errors import InputFault
 from simulator.records import read_record
 
