@@ -74,8 +74,10 @@ class HttpServer:
     """waitress in a thread of its own."""
 
     def __init__(self, application: Application, host: str, port: int, max_body_bytes: int) -> None:
+        self._sockets: dict[int, Any] = {}
         self._server = waitress.create_server(
             application,
+            map=self._sockets,
             host=host,
             port=port,
             threads=THREADS,
@@ -95,8 +97,17 @@ class HttpServer:
 
     def stop(self) -> None:
         """End it; requests that are under way are cut off."""
-        self._server.close()
+        if self._thread.ident is None:
+            self._close()
+            return
+        # In its own thread: closing sockets under a loop that waits on them would be an error in it.
+        self._server.trigger.pull_trigger(self._close)
         self._thread.join(5)
+        self._server.task_dispatcher.shutdown(timeout=1)
+
+    def _close(self) -> None:
+        for one in list(self._sockets.values()):
+            one.close()
 
 
 def _post_readings(

@@ -102,8 +102,7 @@ def metrics_document() -> str:
         MADE,
         "",
         "In Prometheus's text format on `/metrics` of each process. The web serves it on its own port; subscriber and workers do",
-        "once `STREAMGAUGE_SUBSCRIBER_METRICS_PORT` and `STREAMGAUGE_WORKER_METRICS_PORT` are set; the gateway (`streamgauge_gateway_…`)",
-        "does on its own port.",
+        "once `STREAMGAUGE_SUBSCRIBER_METRICS_PORT` and `STREAMGAUGE_WORKER_METRICS_PORT` are set; the gateway does on its own.",
         "",
         *_table(("metric", "type", "labels", "meaning"), (
             (f"`{name}`", kind, labels or "–", meaning) for name, kind, labels, meaning in rows
