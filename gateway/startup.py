@@ -36,6 +36,7 @@ from gateway.refused import RefusedPayloads
 from gateway.sessions import FILE_NAME as SESSIONS_FILE
 from gateway.sessions import SessionStore
 from gateway.state import StateOf
+from gateway.uplink import UplinkWatch
 from streamgauge import logs
 from streamgauge.errors import SettingsError, StreamgaugeError
 from streamgauge.lorawan.regions import REGIONS, sub_band_cf_list
@@ -108,13 +109,8 @@ class Gateway:
         )
         model = EdgeModel.load(settings.model_dir) if settings.model_dir else EdgeModel.load()
         self._predictor = Predictor(model, future_tolerance_s=settings.future_tolerance_s)
-        self._judging = Judging(
-            self._predictor,
-            self._alarms,
-            self._keeper,
-            lambda: not self._publisher.link_state().connected,
-            self._clock.now_us,
-        )
+        uplink = UplinkWatch(self._publisher.link_state, lambda: self.buffer.count)
+        self._judging = Judging(self._predictor, self._alarms, self._keeper, uplink.is_down, self._clock.now_us)
         self._judging.restore(self.buffer, found.devices)
         self._refused = RefusedPayloads(settings.directory)
         self._pipeline = Pipeline(
