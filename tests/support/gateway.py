@@ -1,5 +1,6 @@
 """A real gateway process in a running system, which can be killed, and whose clock can be moved."""
 
+import os
 import secrets
 import sys
 from collections.abc import Iterable, Mapping
@@ -8,6 +9,19 @@ from pathlib import Path
 
 from embedded.ports import any_free
 from tests.support.system import Process, System
+
+
+@dataclass(frozen=True)
+class Alone:
+    """A place without a cloud: there may be a broker at the address, or nothing."""
+
+    mqtt_url: str
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a gateway there runs with."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("STREAMGAUGE_")}
+        return {**kept, "STREAMGAUGE_MQTT_URL": self.mqtt_url}
 
 
 @dataclass
@@ -22,7 +36,7 @@ class Gateway:
         clock_file: where the offset of its clock stands, in seconds, if its clock can be moved.
     """
 
-    system: System
+    system: System | Alone
     folder: Path
     key: str = field(default_factory=lambda: secrets.token_hex(32))
     settings: dict[str, str] = field(default_factory=dict)
