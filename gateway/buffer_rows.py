@@ -132,6 +132,9 @@ def pending(connection: sqlite3.Connection, after_seq: int, until_seq: int, limi
     for seq, gateway_time_us, body, check in connection.execute(_PENDING, (after_seq, until_seq, limit)):
         if type(body) is not bytes or checksum(seq, body) != check:
             raise FileDamaged(f"the checksum of row {seq} is wrong")
+        if seq <= after_seq:
+            raise FileDamaged(f"row {seq} stands behind row {after_seq}")
+        after_seq = seq
         rows.append(Buffered(seq, gateway_time_us, body))
     return rows
 

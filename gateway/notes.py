@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from gateway.decode import UNKNOWN_CODEC, Content
 from gateway.devices import Device
-from gateway.heard import Heard, JoinAccepted, MacOnly, Refusal, Refused, Repeat, Uplink
 from gateway.journal import Heard as Note
 from gateway.journal import Outcome, Way, values_of
+from gateway.radio.decode import UNKNOWN_CODEC, Content
+from gateway.radio.heard import Heard, JoinAccepted, MacOnly, Refusal, Refused, Repeat, Uplink
 from streamgauge.errors import DeadReason
 from streamgauge.lorawan.frames import FrameRefused, JoinRequest, parse
 from streamgauge.reading import Reading, from_microseconds

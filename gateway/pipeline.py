@@ -10,17 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.decode import NOTHING, Content, decode_uplink
 from gateway.devices import Device
 from gateway.entries import CounterState, Entry, Parcel
-from gateway.frame_time import time_of
-from gateway.heard import Answer, Heard, MacOnly, Repeat, Uplink, outcome
 from gateway.ip_readings import read_payload
 from gateway.journal import Journal, Way
 from gateway.keeper import Keeper
-from gateway.network import Network
 from gateway.notes import note_of_frame, note_of_message, note_of_stranger
-from gateway.recent import RecentReadings
+from gateway.radio.decode import NOTHING, Content, decode_uplink
+from gateway.radio.frame_time import time_of
+from gateway.radio.heard import Answer, Heard, MacOnly, Repeat, Uplink, outcome
+from gateway.radio.network import Network
+from gateway.radio.recent import RecentReadings
 from gateway.refused import RefusedPayloads
 from streamgauge.gateway_metrics import FRAMES, NO_ROOM, READINGS_ACCEPTED
 from streamgauge.lorawan.gwmp import Reception

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gateway.alarm import Alarms
+from gateway.alarms.alarms import Alarms
 from gateway.configuration import Rule
 from streamgauge.reading import Reading
 

@@ -24,7 +24,7 @@ from gateway.buffer import Buffer
 from gateway.entries import Entry
 from gateway.keeper import Keeper
 from gateway.outbox import Batch, Ignored, Outbox
-from gateway.page_state import LinkState
+from gateway.page.state import LinkState
 from streamgauge.errors import InvalidMessage, TransientError
 from streamgauge.gateway_metrics import (
     ANSWERS_IGNORED,

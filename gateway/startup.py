@@ -10,31 +10,31 @@ from datetime import timedelta
 from ipaddress import ip_address
 
 import streamgauge
-from gateway.alarm import Alarms
+from gateway.alarms.alarms import Alarms
+from gateway.alarms.notify import Messenger
 from gateway.batches import BatchOptions
 from gateway.buffer import Buffer
 from gateway.clock import Clock
 from gateway.configuration import Configuration, read_configuration
-from gateway.downlink import Answering
-from gateway.heard import Answer
 from gateway.journal import Journal
-from gateway.judging import Judging
+from gateway.judging.loop import Judging
+from gateway.judging.predict import Predictor
 from gateway.keeper import Keeper
-from gateway.network import Network
-from gateway.notify import Messenger
-from gateway.page import page_application
+from gateway.page.application import page_application
 from gateway.pipeline import Pipeline, Surroundings
 from gateway.precious import Precious
-from gateway.predict import Predictor
 from gateway.publish import Publisher, PublishOptions
+from gateway.radio.downlink import Answering
+from gateway.radio.heard import Answer
+from gateway.radio.network import Network
+from gateway.radio.receive_udp import UdpReceiver
+from gateway.radio.sessions import FILE_NAME as SESSIONS_FILE
+from gateway.radio.sessions import SessionStore
 from gateway.receive_http import HttpServer, http_application
 from gateway.receive_mqtt import RECEIVE_MAXIMUM as LOCAL_RECEIVE_MAXIMUM
 from gateway.receive_mqtt import SESSION_EXPIRY_S as LOCAL_SESSION_EXPIRY_S
 from gateway.receive_mqtt import TOPIC, LocalMqttReceiver
-from gateway.receive_udp import UdpReceiver
 from gateway.refused import RefusedPayloads
-from gateway.sessions import FILE_NAME as SESSIONS_FILE
-from gateway.sessions import SessionStore
 from gateway.state import StateOf
 from gateway.uplink import UplinkWatch
 from streamgauge import logs

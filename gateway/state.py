@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import streamgauge
-from gateway.alarm import Alarms
+from gateway.alarms.alarms import Alarms
 from gateway.buffer import Buffer
 from gateway.clock import Clock
 from gateway.configuration import Configuration
-from gateway.frame_time import OURS_IS_SET_FROM
-from gateway.page_state import ForwarderState, GatewayState
+from gateway.page.state import ForwarderState, GatewayState
 from gateway.publish import Publisher
-from gateway.receive_udp import UdpReceiver
+from gateway.radio.frame_time import OURS_IS_SET_FROM
+from gateway.radio.receive_udp import UdpReceiver
 from streamgauge.errors import TransientError
 from streamgauge.reading import from_microseconds
 from streamgauge.settings import GatewaySettings

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from gateway.page_state import LinkState
+from gateway.page.state import LinkState
 
 SILENT_S = 300.0
 """A cloud that is connected, has readings to confirm and confirms none for so long counts as away: its alarms would not come."""

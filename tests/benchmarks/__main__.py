@@ -18,6 +18,7 @@ OTHERS: dict[str, Callable[[Bench], Result]] = {
     "delay": delay.run,
     "memory": memory.run,
     "gateway_decode": gateway.decode,
+    "gateway_predict": gateway.predict,
     "gateway_process": gateway.process,
     "gateway_drain": gateway.drain,
 }

@@ -1,6 +1,7 @@
 """The gateway: frames decoded and verified on one core, memory and start of the real process, a day's backlog drained."""
 
 import socket
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,12 +15,17 @@ from gateway.buffer import Buffer
 from gateway.configuration import read_configuration
 from gateway.entries import Entry, Parcel
 from gateway.journal import Journal
-from gateway.network import Network
+from gateway.judging.predict import Predictor
 from gateway.pipeline import Pipeline, Surroundings
+from gateway.radio.network import Network
+from gateway.radio.sessions import SessionStore
 from gateway.refused import RefusedPayloads
-from gateway.sessions import SessionStore
 from streamgauge.lorawan import gwmp
-from streamgauge.reading import Reading, from_microseconds
+from streamgauge.quality.series import CONTEXT_ROWS
+from streamgauge.reading import Reading, from_microseconds, to_microseconds
+from streamgauge.scoring.edge import EdgeModel
+from streamgauge.scoring.records import read_record
+from streamgauge.scoring.train import UNSEEN
 from streamgauge.settings import EARLIEST_READING_TIME
 from streamgauge.wire import Limits
 from tests.benchmarks.bench import Bench, BenchFailed
@@ -28,6 +34,7 @@ from tests.benchmarks.report import Result, median_result, say
 from tests.support.gateway import Gateway
 
 SENSORS = 500
+PREDICT_TARGET_MS = 5.0
 DECODE_TARGET, MEMORY_TARGET_MB, START_TARGET_S = 4_000, 150, 5.0
 DAY_MINUTES = 1_440
 LIVE_TARGET_S = 2.0
@@ -114,6 +121,44 @@ def process(bench: Bench) -> Result:
     }
     target = f"< {MEMORY_TARGET_MB} MB, first reading < {START_TARGET_S:g} s"
     return median_result("gateway_process", "MB", sizes_mb, target=target, met=met, detail=detail)
+
+
+def predict(bench: Bench) -> Result:
+    """One reading after the other through the local checks and model, as they come from one station in a flood."""
+    record = read_record(UNSEEN)
+    count = 300 if bench.sizes.rounds == 1 else 3_000
+    levels = [
+        Reading(device="weir", time=from_microseconds(int(at_us)), level_m=float(level_m))
+        for at_us, level_m in zip(record.time_us[:count], record.level_m[:count], strict=True)
+    ]
+    slowest_ms, p99s_ms, medians_ms = [], [], []
+    for _ in range(bench.sizes.rounds):
+        predictor = Predictor(EdgeModel.load())
+        predictor.observe(levels[:CONTEXT_ROWS], to_microseconds(levels[-1].time))
+        took_ms = []
+        for each in levels[CONTEXT_ROWS:]:
+            begun_s = time.perf_counter()
+            predictor.observe([each], to_microseconds(levels[-1].time))
+            took_ms.append(1_000 * (time.perf_counter() - begun_s))
+        took_ms.sort()
+        medians_ms.append(took_ms[len(took_ms) // 2])
+        p99s_ms.append(took_ms[int(len(took_ms) * 0.99)])
+        slowest_ms.append(took_ms[-1])
+    say(f"gateway_predict: p50 {medians_ms[-1]:.2f} ms, p99 {p99s_ms[-1]:.2f} ms, slowest {slowest_ms[-1]:.2f} ms")
+    detail = {
+        "what": "wall time of checking, expecting and scoring one reading, and of what to expect next; p99 of each round",
+        "p50_ms": [round(one, 3) for one in medians_ms],
+        "slowest_ms": [round(one, 3) for one in slowest_ms],
+    }
+    return Result(
+        bench="gateway_predict",
+        value=round(statistics.median(p99s_ms), 3),
+        unit="ms (p99)",
+        rounds=[round(one, 3) for one in p99s_ms],
+        target=f"≤ {PREDICT_TARGET_MS:g} ms",
+        met=max(p99s_ms) <= PREDICT_TARGET_MS,
+        detail=detail,
+    )
 
 
 def drain(bench: Bench) -> Result:

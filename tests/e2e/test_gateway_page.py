@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from gateway.journal import Heard, Journal, Outcome
-from gateway.page import page_application
-from gateway.page_state import GatewayState, LinkState
+from gateway.page.application import page_application
+from gateway.page.state import GatewayState, LinkState
 from gateway.receive_http import HttpServer
 from tests.support.gateway_scene import NOW, ago, calm_state, fill, note_alarm, troubled_state, uplink, verdict_of
 

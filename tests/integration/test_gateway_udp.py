@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 from prometheus_client import REGISTRY
 
-from gateway.receive_udp import FORWARDERS_MAX, NoRoute, UdpReceiver
+from gateway.radio.receive_udp import FORWARDERS_MAX, NoRoute, UdpReceiver
 from streamgauge.lorawan import gwmp
 from streamgauge.lorawan.gwmp import Reception, Transmission
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from gateway.alarm_message import Raised
+from gateway.alarms.message import Raised
 from gateway.configuration import Rule
 from gateway.journal import AlarmNote, Heard, Journal, Outcome
-from gateway.page_state import ForwarderState, GatewayState, LinkState
-from gateway.verdict import Verdict
+from gateway.judging.verdict import Verdict
+from gateway.page.state import ForwarderState, GatewayState, LinkState
 from streamgauge.quality.flags import Flag
 
 NOW = datetime(2026, 11, 21, 7, 42, 10, tzinfo=UTC)

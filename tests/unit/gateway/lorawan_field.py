@@ -6,9 +6,9 @@ from pathlib import Path
 
 from gateway.devices import Device
 from gateway.entries import CounterState
-from gateway.heard import Answer, Heard, JoinAccepted, MacOnly, Uplink
-from gateway.network import Network
-from gateway.sessions import SessionStore
+from gateway.radio.heard import Answer, Heard, JoinAccepted, MacOnly, Uplink
+from gateway.radio.network import Network
+from gateway.radio.sessions import SessionStore
 from streamgauge.lorawan.crypto import SessionKeys, derive_session_keys
 from streamgauge.lorawan.frames import DataFrame, make_join_request, make_uplink, mic_fits, open_join_accept, parse
 from streamgauge.lorawan.gwmp import Reception

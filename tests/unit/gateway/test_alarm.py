@@ -8,10 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gateway.alarm import LEVEL_MARGIN_M, Alarms
-from gateway.alarm_message import Raised
+from gateway.alarms.alarms import LEVEL_MARGIN_M, Alarms
+from gateway.alarms.message import Raised
 from gateway.configuration import Rule
-from gateway.verdict import Verdict
+from gateway.judging.verdict import Verdict
 from streamgauge.quality.flags import Flag
 
 START = datetime(2026, 11, 21, tzinfo=UTC)

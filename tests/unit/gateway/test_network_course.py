@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from lorawan_field import EAST, WEST, Field, Sensor, abp_device, abp_frame, otaa_device
 
-from gateway.heard import JoinAccepted, MacOnly, Refused, Repeat, Uplink
+from gateway.radio.heard import JoinAccepted, MacOnly, Refused, Repeat, Uplink
 from streamgauge.lorawan.counters import REORDER_MAX
 
 NAMES = st.sampled_from(["weir", "lock"])

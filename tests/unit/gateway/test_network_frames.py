@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from lorawan_field import EAST, WEST, Field, Sensor, abp_device, abp_frame, keys_of, otaa_device
 
-from gateway.heard import JoinAccepted, MacOnly, Refusal, Refused, Repeat, Uplink, outcome
+from gateway.radio.heard import JoinAccepted, MacOnly, Refusal, Refused, Repeat, Uplink, outcome
 from streamgauge.lorawan.frames import JoinAccept, make_downlink, make_join_accept, make_join_request
 from streamgauge.lorawan.gwmp import Crc
 

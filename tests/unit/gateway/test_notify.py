@@ -11,12 +11,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from gateway.alarm_message import Raised
+from gateway.alarms.message import Raised
+from gateway.alarms.notify import WAITING_MAX, Messenger, retry_after_s
+from gateway.alarms.ways_out import OUTPUT_BYTES, NotTold, post, run_command
 from gateway.configuration import Alarm, Rule
 from gateway.journal import AlarmNote
-from gateway.notify import WAITING_MAX, Messenger, retry_after_s
-from gateway.verdict import Verdict
-from gateway.ways_out import OUTPUT_BYTES, NotTold, post, run_command
+from gateway.judging.verdict import Verdict
 from streamgauge.quality.flags import Flag
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

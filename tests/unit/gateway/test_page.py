@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gateway
-from gateway.i18n import LANGUAGES, Words, catalogue, choose_language
 from gateway.journal import ACCEPTED, Heard, Journal, Outcome
-from gateway.page import CONTENT_SECURITY_POLICY, page_application
-from gateway.page_devices import SILENT_UNKNOWN_S, State, devices_view
-from gateway.page_frames import value_text
-from gateway.page_state import ForwarderState, LinkState
-from gateway.page_view import make_view
+from gateway.page.application import CONTENT_SECURITY_POLICY, page_application
+from gateway.page.devices import SILENT_UNKNOWN_S, State, devices_view
+from gateway.page.frames import value_text
+from gateway.page.i18n import LANGUAGES, Words, catalogue, choose_language
+from gateway.page.state import ForwarderState, LinkState
+from gateway.page.view import make_view
 from streamgauge.quality.flags import Flag
 from streamgauge.quality.reasons import CHECKS
 from tests.support.gateway_scene import (
@@ -34,8 +34,8 @@ from tests.support.gateway_scene import (
     verdict_of,
 )
 
-FOLDER = Path(gateway.__file__).parent
-WEB_STYLES = FOLDER.parent / "app" / "static" / "src" / "app.css"
+FOLDER = Path(gateway.__file__).parent / "page"
+WEB_STYLES = FOLDER.parents[1] / "app" / "static" / "src" / "app.css"
 EN, VI = Words("en"), Words("vi")
 
 

@@ -3,7 +3,6 @@
 import random
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.memory import memory_from_bytes
-from gateway.predict import Predictor
+from gateway.judging.memory import memory_from_bytes
+from gateway.judging.predict import Predictor
 from streamgauge.quality.flags import Flag
 from streamgauge.quality.series import CONTEXT_ROWS
 from streamgauge.reading import Reading, from_microseconds, to_microseconds
@@ -23,7 +22,6 @@ from streamgauge.scoring.records import read_record
 from streamgauge.scoring.train import UNSEEN
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
-P99_MAX_MS = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -211,17 +209,6 @@ def test_devices_are_bounded_and_the_quiet_one_goes(model) -> None:
     assert predictor.newest("d1") is None
 
 
-def test_one_prediction_takes_well_under_five_milliseconds(predictor) -> None:
-    readings = flood(700)
-    predictor.observe(readings[:CONTEXT_ROWS], later())
-    took_ms = []
-    for each in readings[CONTEXT_ROWS:]:
-        started = time.thread_time()
-        predictor.observe([each], later())
-        took_ms.append(1_000 * (time.thread_time() - started))
-    assert np.percentile(took_ms, 99) < P99_MAX_MS
-
-
 def test_it_needs_no_xgboost() -> None:
-    program = "import sys; sys.modules['xgboost'] = None; import gateway.predict, gateway.page, gateway.alarm"
+    program = "import sys; sys.modules['xgboost'] = None; import gateway.startup"
     subprocess.run([sys.executable, "-c", program], check=True)

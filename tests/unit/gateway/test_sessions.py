@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.sessions import (
+from gateway.radio.sessions import (
     WAITING_PER_DEVICE,
     NonceUsed,
     Session,

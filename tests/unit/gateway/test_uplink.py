@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from gateway.page_state import LinkState
+from gateway.page.state import LinkState
 from gateway.uplink import SILENT_S, UplinkWatch
 
 START = datetime(2026, 11, 21, tzinfo=UTC)

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from gateway.i18n import Words
 from gateway.journal import Heard, Outcome
+from gateway.page.i18n import Words
 
 STRONG_RSSI_DBM, STRONG_SNR_DB = -108.0, 0.0
 WEAK_RSSI_DBM, WEAK_SNR_DB = -118.0, -10.0

@@ -92,7 +92,7 @@ class Session:
 
 
 class SessionStore:
-    """``sessions.db``. Not for several threads at once: its caller takes turns (``gateway.network``).
+    """``sessions.db``. Not for several threads at once: its caller takes turns (``gateway.radio.network``).
 
     Args:
         path: the file; made if it is not there, set aside as ``….damaged-<time>`` if it is damaged.

@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
 
-from gateway.copies import Copies
 from gateway.devices import Device
 from gateway.entries import CounterState
-from gateway.heard import Answer, First, Heard, JoinAccepted, MacOnly, Refusal, Refused, Repeat, Uplink
-from gateway.sessions import NonceUsed, Session, SessionStore, SessionsUnavailable
+from gateway.radio.copies import Copies
+from gateway.radio.heard import Answer, First, Heard, JoinAccepted, MacOnly, Refusal, Refused, Repeat, Uplink
+from gateway.radio.sessions import NonceUsed, Session, SessionStore, SessionsUnavailable
 from streamgauge.errors import TransientError
 from streamgauge.lorawan import counters, crypto, frames
 from streamgauge.lorawan.counters import Verdict, Window

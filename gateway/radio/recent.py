@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from gateway.heard import Uplink
+from gateway.radio.heard import Uplink
 from streamgauge.reading import Reading, to_microseconds
 
 REMEMBERED_MAX = 20_000

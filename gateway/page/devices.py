@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from gateway.i18n import Words
 from gateway.journal import Heard, Journal, LastHeard
-from gateway.page_frames import clock_time, signal_text
-from gateway.verdict import Verdict
+from gateway.judging.verdict import Verdict
+from gateway.page.frames import clock_time, signal_text
+from gateway.page.i18n import Words
 from streamgauge.quality.flags import Flag
 
 SILENT_INTERVALS = 3.0

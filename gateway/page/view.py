@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from gateway.i18n import Words
 from gateway.journal import ACCEPTED, AlarmNote, Journal
-from gateway.page_devices import DevicesView, State, devices_view
-from gateway.page_frames import FrameView, clock_time, frame_view
-from gateway.page_state import ForwarderState, GatewayState
-from gateway.verdict import Verdict
+from gateway.judging.verdict import Verdict
+from gateway.page.devices import DevicesView, State, devices_view
+from gateway.page.frames import FrameView, clock_time, frame_view
+from gateway.page.i18n import Words
+from gateway.page.state import ForwarderState, GatewayState
 
 FRAMES_SHOWN = 50
 ALARM_NOTES_SHOWN = 6

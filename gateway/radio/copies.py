@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from gateway.heard import First
+from gateway.radio.heard import First
 from streamgauge.lorawan.gwmp import Reception
 
 REMEMBERED_S = 10.0

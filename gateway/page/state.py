@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from gateway.alarm_message import Raised
+from gateway.alarms.message import Raised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,9 @@
 import logging
 from typing import Final
 
-from gateway.heard import Answer
-from gateway.network import CannotAnswer, Network
-from gateway.receive_udp import NoRoute, UdpReceiver
+from gateway.radio.heard import Answer
+from gateway.radio.network import CannotAnswer, Network
+from gateway.radio.receive_udp import NoRoute, UdpReceiver
 from gateway.seldom import Seldom
 from streamgauge.gateway_metrics import DOWNLINKS
 

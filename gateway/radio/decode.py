@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from gateway.devices import Device
-from gateway.heard import Uplink
+from gateway.radio.heard import Uplink
 from streamgauge.payloads.base import PayloadRefused
 from streamgauge.payloads.to_readings import Hearing, to_readings
 from streamgauge.reading import Reading

@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gateway.alarm_message import Raised
+from gateway.alarms.message import Raised
+from gateway.alarms.ways_out import NotTold, post, run_command
 from gateway.configuration import Alarm
 from gateway.journal import AlarmNote
-from gateway.ways_out import NotTold, post, run_command
 from streamgauge.gateway_metrics import ALARMS
 
 log = logging.getLogger("streamgauge.gateway.notify")

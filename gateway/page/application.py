@@ -15,11 +15,11 @@ from urllib.parse import parse_qs, urlencode
 
 import jinja2
 
-from gateway.i18n import LANGUAGES, Words, choose_language
 from gateway.journal import Journal
-from gateway.page_state import GatewayState
-from gateway.page_view import make_view
-from gateway.verdict import Verdict
+from gateway.judging.verdict import Verdict
+from gateway.page.i18n import LANGUAGES, Words, choose_language
+from gateway.page.state import GatewayState
+from gateway.page.view import make_view
 
 log = logging.getLogger("streamgauge.gateway.page")
 

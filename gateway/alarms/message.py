@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from gateway.configuration import Rule
-from gateway.i18n import LANGUAGES, Words
-from gateway.verdict import Verdict
+from gateway.judging.verdict import Verdict
+from gateway.page.i18n import LANGUAGES, Words
 from streamgauge.reading import format_time
 
 

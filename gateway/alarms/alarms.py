@@ -28,10 +28,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.alarm_message import Raised
+from gateway.alarms.message import Raised
 from gateway.configuration import Rule
 from gateway.journal import AlarmNote
-from gateway.verdict import Verdict
+from gateway.judging.verdict import Verdict
 from streamgauge.gateway_metrics import ALARMS
 
 log = logging.getLogger("streamgauge.gateway.alarm")
@@ -91,7 +91,7 @@ class Alarms:
 
     Args:
         rules: when alarms are due.
-        send: hands a raised alarm on; must not wait (``gateway.notify.Messenger.send``).
+        send: hands a raised alarm on; must not wait (``gateway.alarms.notify.Messenger.send``).
         note: is told of what became of alarms (``Journal.record_alarm``).
         gateway: our name, which an alarm carries.
         offline_after_s: the link counts as down when it has been so for so long.

@@ -15,8 +15,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from gateway.memory import NOTHING, Memory, memory_from_bytes, memory_to_bytes
-from gateway.verdict import Verdict, is_sudden, known, rise_m_per_h
+from gateway.judging.memory import NOTHING, Memory, memory_from_bytes, memory_to_bytes
+from gateway.judging.verdict import Verdict, is_sudden, known, rise_m_per_h
 from streamgauge.gateway_metrics import PREDICTION_SECONDS
 from streamgauge.quality.check import Checked, check_levels
 from streamgauge.quality.flags import Flag

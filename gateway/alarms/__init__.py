@@ -1,0 +1,1 @@
+"""Local alarms: when they are due, and how they get out."""

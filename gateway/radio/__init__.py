@@ -1,0 +1,1 @@
+"""LoRaWAN: packet forwarders, a small network server, and what a frame becomes."""
