@@ -7,12 +7,19 @@ from streamgauge.errors import PermanentError, TransientError
 _DAMAGED = {
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_FORMAT,
+    sqlite3.SQLITE_SCHEMA,
 }
 _DAMAGED_EXTENDED = {
     # What the disk cannot give back is treated as what it gives back wrong: the rest is salvaged.
     sqlite3.SQLITE_IOERR_READ,
     sqlite3.SQLITE_IOERR_SHORT_READ,
     sqlite3.SQLITE_IOERR_CORRUPTFS,
+    # Our statements are always the same: if they do not fit the tables, these are not what we made. Likewise numbers
+    # that were never used and are there nevertheless.
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+    sqlite3.SQLITE_CONSTRAINT_ROWID,
 }
 _NO_SPACE_EXTENDED = {
     # SQLite calls only ENOSPC "full"; a quota (EDQUOT) or a limit on file size (EFBIG) is a failed write to it.
@@ -54,7 +61,7 @@ def fault_of(error: Exception) -> BufferUnwritable | FileDamaged:
     """What one of ``DATABASE_ERRORS`` means for the buffer."""
     if isinstance(error, UnicodeDecodeError):
         return FileDamaged(f"text that is no text: {error}")
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     if code & 0xFF in _DAMAGED or code in _DAMAGED_EXTENDED:
         return FileDamaged(f"{name}: {error}")

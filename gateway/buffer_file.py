@@ -157,7 +157,7 @@ class BufferFile:
             extra={
                 "rows": salvaged.rows,
                 "counters": salvaged.counters,
-                "unreadable_stretches": salvaged.stretches,
+                "unreadable_stretches": len(salvaged.unreadable),
                 "spoilt_rows": salvaged.spoilt,
                 "aside": str(salvaged.aside),
             },
@@ -241,8 +241,9 @@ class BufferFile:
             with contextlib.suppress(*DATABASE_ERRORS):
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+            self._is_suspect = connection.in_transaction
             if not isinstance(error, DATABASE_ERRORS):
                 raise
             fault = fault_of(error)
-            self._is_suspect = not isinstance(fault, BufferFull)
+            self._is_suspect |= not isinstance(fault, BufferFull)
             raise fault from error

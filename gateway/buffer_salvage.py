@@ -12,11 +12,13 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gateway.buffer_faults import DATABASE_ERRORS
+from gateway.buffer_faults import DATABASE_ERRORS, FileDamaged
 from gateway.buffer_log import complete_transactions, has_sound_header, log_of
+from gateway.buffer_pages import Row, rows_in_pages
 from gateway.buffer_schema import LAST_SEQ, PAGE_BYTES, checksum, ensure_tables, open_plain
 
 log = logging.getLogger("streamgauge.gateway.buffer")
@@ -29,7 +31,7 @@ _UNKNOWN_GAP = 1_000_000
 _ROWS = """SELECT seq, device, time_us, gateway_time_us, precious, checksum, body FROM readings NOT INDEXED
 WHERE seq > ? ORDER BY seq LIMIT ?"""
 
-Row = tuple[int, str, int, int, int, int, bytes]
+_INSERT = "INSERT OR IGNORE INTO readings VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(slots=True)
@@ -38,7 +40,7 @@ class Salvaged:
 
     Attributes:
         rows: readings taken over; likewise counters and contexts.
-        stretches: how many stretches of sequence numbers could not be read.
+        unreadable: stretches of sequence numbers, as (after, until), to which the tree does not lead any more.
         spoilt: rows that could be read and whose checksum was wrong.
         last_seq: the highest sequence number that was ever used, as far as it is known.
         aside: where the damaged file stands now.
@@ -47,7 +49,7 @@ class Salvaged:
     rows: int = 0
     counters: int = 0
     contexts: int = 0
-    stretches: int = 0
+    unreadable: list[tuple[int, int]] = field(default_factory=list)
     spoilt: int = 0
     last_seq: int = 0
     aside: Path | None = field(default=None)
@@ -77,6 +79,8 @@ def rebuild(path: Path, *, known_last_seq: int, max_pages: int) -> Salvaged:
         try:
             with _readable_copy(path) as source:
                 _copy(source, target, salvaged)
+            if salvaged.unreadable:
+                _copy_from_pages(path, target, salvaged)
         except (OSError, *DATABASE_ERRORS):
             log.exception("nothing more can be salvaged", extra={"rows": salvaged.rows})
             if target.in_transaction:
@@ -148,18 +152,28 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, salvaged: Salv
     salvaged.counters = _copy_small(source, target, "counters", ("session", "newest", "window"))
     salvaged.contexts = _copy_small(source, target, "contexts", ("device", "body", "saved_us"))
     target.execute("COMMIT")
-    highest = 0
     for rows in _readable_rows(source, salvaged):
-        target.execute("BEGIN")
-        target.executemany("INSERT INTO readings VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-        target.execute("COMMIT")
-        salvaged.rows += len(rows)
-        highest = rows[-1][0]
+        _insert(target, rows, salvaged)
     try:
         last_seq = source.execute(LAST_SEQ).fetchone()[0]
     except DATABASE_ERRORS:
-        last_seq = highest + _UNKNOWN_GAP
-    salvaged.last_seq = max(salvaged.last_seq, highest, last_seq if 0 <= last_seq < _HIGHEST_SEQ else 0)
+        last_seq = salvaged.last_seq + _UNKNOWN_GAP
+    salvaged.last_seq = max(salvaged.last_seq, last_seq if 0 <= last_seq < _HIGHEST_SEQ else 0)
+
+
+def _copy_from_pages(path: Path, target: sqlite3.Connection, salvaged: Salvaged) -> None:
+    hidden = (
+        row for row in rows_in_pages(path) if any(after < row[0] <= until for after, until in salvaged.unreadable)
+    )
+    while rows := list(islice(hidden, _CHUNK_ROWS)):
+        _insert(target, rows, salvaged)
+
+
+def _insert(target: sqlite3.Connection, rows: list[Row], salvaged: Salvaged) -> None:
+    target.execute("BEGIN")
+    salvaged.rows += target.executemany(_INSERT, rows).rowcount
+    target.execute("COMMIT")
+    salvaged.last_seq = max(salvaged.last_seq, *(row[0] for row in rows))
 
 
 def _copy_small(source: sqlite3.Connection, target: sqlite3.Connection, table: str, columns: Iterable[str]) -> int:
@@ -184,15 +198,15 @@ def _readable_rows(source: sqlite3.Connection, salvaged: Salvaged) -> Iterator[l
     after, limit = 0, _CHUNK_ROWS
     while True:
         try:
-            rows = source.execute(_ROWS, (after, limit)).fetchall()
-        except DATABASE_ERRORS:
+            rows = _in_order(source.execute(_ROWS, (after, limit)).fetchall(), after)
+        except (FileDamaged, *DATABASE_ERRORS):
             if limit > 1:
                 limit = max(1, limit // 8)
                 continue
             reachable = _next_readable(source, after)
+            salvaged.unreadable.append((after, reachable or _HIGHEST_SEQ))
             if reachable is None:
                 return
-            salvaged.stretches += 1
             after = reachable
             continue
         if not rows:
@@ -230,9 +244,24 @@ def _next_readable(source: sqlite3.Connection, after: int) -> int | None:
 def _can_read(source: sqlite3.Connection, after: int) -> bool | None:
     """Whether there is a row behind a place; None if that cannot be read."""
     try:
-        return source.execute(_ROWS, (after, 1)).fetchone() is not None
-    except DATABASE_ERRORS:
+        return bool(_in_order(source.execute(_ROWS, (after, 1)).fetchall(), after))
+    except (FileDamaged, *DATABASE_ERRORS):
         return None
+
+
+def _in_order(rows: list[Row], after: int) -> list[Row]:
+    """The first rows, as far as their numbers rise: a damaged tree may lead round in a circle.
+
+    Raises:
+        FileDamaged: there are rows, and the first is none of those that were asked for.
+    """
+    for place, row in enumerate(rows):
+        if type(row[0]) is not int or row[0] <= after:
+            if not place:
+                raise FileDamaged(f"a row out of order behind {after}")
+            return rows[:place]
+        after = row[0]
+    return rows
 
 
 def _is_sound(row: tuple[Any, ...]) -> bool:

@@ -1,6 +1,7 @@
 """A damaged file is set aside, never deleted, and what can still be read goes on in a new one."""
 
 import random
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from gateway import buffer_salvage
 from gateway.buffer import FILE_NAME
 from gateway.buffer_schema import PAGE_BYTES
 from gateway.entries import CounterState
-from tests.support.buffered import aside_files, filled, numbers_in, open_buffer, parcel
+from tests.support.buffered import aside_files, copy_files, filled, numbers_in, open_buffer, parcel
 
 COMMITS, PER_COMMIT = 60, 20
 READINGS = COMMITS * PER_COMMIT
@@ -63,7 +64,7 @@ def test_any_spoilt_page_costs_its_own_rows_at_most(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "whole" / FILE_NAME)
     root_pages = dict(connection.execute("SELECT name, rootpage FROM sqlite_master").fetchall())
     connection.close()
-    essential = {root_pages["readings"], root_pages["counters"]}
+    essential = {root_pages["counters"]}
     rng = random.Random(5)
     for page in range(2, pages + 1):
         if page in essential:
@@ -80,6 +81,14 @@ def test_any_spoilt_page_costs_its_own_rows_at_most(tmp_path: Path) -> None:
         buffer.close()
         assert len(rows) >= READINGS - 60, page
         assert rows == sorted(set(rows))
+
+
+def test_a_spoilt_root_of_the_tree_hides_no_reading(folder: Path) -> None:
+    connection = sqlite3.connect(folder / FILE_NAME)
+    page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'readings'").fetchone()[0]
+    connection.close()
+    damage(folder, (page - 1) * PAGE_BYTES, random.Random(7).randbytes(PAGE_BYTES))
+    assert_goes_on(folder, lost_at_most=0)
 
 
 def test_without_the_counters_page_the_readings_go_on(folder: Path) -> None:
@@ -177,24 +186,59 @@ def test_a_salvage_that_is_cut_off_is_done_again_or_finished(
     assert len(aside_files(folder)) == 1
 
 
-def test_random_damage_never_stops_the_buffer_and_never_makes_up_readings(tmp_path: Path) -> None:
-    filled(tmp_path / "whole", 30, PER_COMMIT)
-    whole = (tmp_path / "whole" / FILE_NAME).read_bytes()
+def test_a_tree_that_leads_round_in_a_circle(folder: Path) -> None:
+    connection = sqlite3.connect(folder / FILE_NAME)
+    root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'readings'").fetchone()[0]
+    connection.close()
+    begin = (root - 1) * PAGE_BYTES
+    page = bytearray((folder / FILE_NAME).read_bytes()[begin : begin + PAGE_BYTES])
+    assert page[0] == 5, "an interior page of a table"
+    cells = int.from_bytes(page[3:5], "big")
+    places = [int.from_bytes(page[12 + 2 * cell : 14 + 2 * cell], "big") for cell in range(cells)]
+    for place in [8, *places]:
+        page[place : place + 4] = page[places[0] : places[0] + 4]
+    damage(folder, begin, page)
+    buffer = open_buffer(folder)
+    assert numbers_in(buffer) == list(range(READINGS))
+    assert len(aside_files(folder)) == 1
+
+
+def test_a_format_that_sqlite_does_not_know(folder: Path) -> None:
+    damage(folder, 44, (99).to_bytes(4, "big"))
+    assert_goes_on(folder, lost_at_most=0)
+    assert len(aside_files(folder)) == 1
+
+
+def spoil(path: Path, rng: random.Random) -> None:
+    """Overwrite parts of a file with noise or zeros, or cut it off."""
+    spoilt = bytearray(path.read_bytes())
+    for _ in range(rng.choice((0, 1, 1, 5, 50))):
+        length = rng.choice((1, 8, 600, 5_000))
+        begin = rng.randrange(len(spoilt))
+        spoilt[begin : begin + length] = rng.randbytes(length) if rng.random() < 0.5 else bytes(length)
+    if rng.random() < 0.2:
+        del spoilt[rng.randrange(len(spoilt)) :]
+    path.write_bytes(spoilt)
+
+
+@pytest.mark.parametrize("times", [60, pytest.param(3_000, marks=pytest.mark.slow)])
+def test_random_damage_never_stops_the_buffer_and_never_makes_up_readings(tmp_path: Path, times: int) -> None:
+    filled(tmp_path / "live", 30, PER_COMMIT)
+    live = open_buffer(tmp_path / "live")
+    live.append([parcel(*range(600, 660))])
     rng = random.Random(6)
-    for place in range(40):
-        folder = tmp_path / f"damaged-{place}"
-        folder.mkdir()
-        spoilt = bytearray(whole)
-        for _ in range(rng.choice((1, 5, 50))):
-            length = rng.choice((1, 8, 600, 5_000))
-            begin = rng.randrange(len(whole))
-            spoilt[begin : begin + length] = rng.randbytes(length)
-        (folder / FILE_NAME).write_bytes(spoilt[: len(whole)])
+    for number in range(times):
+        folder = copy_files(tmp_path / "live", tmp_path / f"damaged-{number}")
+        for path in folder.iterdir():
+            if rng.random() < 0.7:
+                spoil(path, rng)
         buffer = open_buffer(folder)
         numbers = numbers_in(buffer)
-        assert set(numbers) <= set(range(30 * PER_COMMIT))
-        buffer.append([parcel(10_000 + place)])
-        assert numbers_in(buffer)[-1] == 10_000 + place
+        assert set(numbers) <= set(range(660))
+        assert len(set(numbers)) == len(numbers)
+        buffer.append([parcel(10_000)])
+        assert numbers_in(buffer)[-1] == 10_000
         buffer.delete([(1, buffer.last_seq)])
         assert buffer.count == 0
         buffer.close()
+        shutil.rmtree(folder)
