@@ -210,6 +210,9 @@ def _readable_rows(source: sqlite3.Connection, salvaged: Salvaged) -> Iterator[l
             after = reachable
             continue
         if not rows:
+            if salvaged.unreadable and salvaged.unreadable[-1][1] == after:
+                # A tree that is damaged there need not be right in saying that nothing follows.
+                salvaged.unreadable[-1] = (salvaged.unreadable[-1][0], _HIGHEST_SEQ)
             return
         limit = min(_CHUNK_ROWS, limit * 8)
         sound = [row for row in rows if _is_sound(row)]
