@@ -159,7 +159,7 @@ class Buffer:
     def close(self) -> None:
         """Carry the write-ahead log over and let go of the folder."""
         with self._file.writing:
-            self._file.close()
+            self._file.shut()
             self._lock.close()
 
     def _lock_folder(self, directory: Path) -> None:

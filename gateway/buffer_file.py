@@ -65,7 +65,7 @@ class BufferFile:
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._generation = 0
-        self._is_suspect = False
+        self._is_suspect = self._is_shut = False
 
     def open(self) -> None:
         """Open the file unless it is open and sound; a damaged one is rebuilt.
@@ -74,6 +74,8 @@ class BufferFile:
             BufferUnwritable: the disk or the permissions do not allow it.
             BufferTooNew: a newer program's.
         """
+        if self._is_shut:
+            raise BufferUnwritable("the buffer was closed")
         if self._is_suspect:
             self.close()
         rebuilds = 0
@@ -95,6 +97,11 @@ class BufferFile:
                         connection.close()
             self._reader = self._writer = None
             self._is_suspect = False
+
+    def shut(self) -> None:
+        """Close it for good."""
+        self._is_shut = True
+        self.close()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

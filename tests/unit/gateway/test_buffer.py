@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from gateway.buffer import FILE_NAME, Buffer
-from gateway.buffer_faults import BufferInUse, BufferTooNew
+from gateway.buffer_faults import BufferInUse, BufferTooNew, BufferUnwritable
 from gateway.buffer_rows import Changes, Context
 from gateway.entries import CounterState, Parcel
 from streamgauge.reading import from_microseconds
@@ -129,6 +129,13 @@ def test_a_second_gateway_in_the_same_folder_is_refused(tmp_path: Path) -> None:
         open_buffer(tmp_path)
     buffer.close()
     open_buffer(tmp_path).close()
+
+
+def test_a_closed_buffer_stays_closed(buffer: Buffer) -> None:
+    buffer.close()
+    for late in (buffer.counters, lambda: buffer.first_pending(0, 1), lambda: buffer.append([parcel(1)])):
+        with pytest.raises(BufferUnwritable, match="closed"):
+            late()
 
 
 def test_a_newer_programs_file_is_left_alone(tmp_path: Path) -> None:
