@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 
 JOIN_WAIT_S = 8.0
 """A join-request is given up when both windows are over (6 s and the accept's own length)."""
-LONGEST_JOIN_WAIT_S = 60.0
+LONGEST_JOIN_WAIT_S = 20.0
 ACK_WAIT_S = 4.0
 """A confirmed frame leaves again when both windows after it have stayed silent (2 s and ACK_TIMEOUT's 1 to 3 s)."""
 _LONGEST_NAP_S = 0.5
 _LOOK_EVERY_S = 0.005
 _CONFIRMED_TRIES = 3
 _MISSED_BEFORE_REJOIN = 4
-_REPORT_UNJOINED_S = 60.0
+_TELL_UNJOINED_S = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +126,11 @@ class RadioSender:
         self._truth: IO[str] | None = None
         self._last_answer_s = time.monotonic()
         self._next_look_s = 0.0
-        self._told_unjoined_s = float("-inf")
+        self._tell_unjoined_at_s = time.monotonic() + _TELL_UNJOINED_S
         try:
             self._truth = _opened(options.truth)
             self._switch_on()
+            self.ledger.started_s = time.monotonic()  # the rate is that of readings; joining takes its own time
         except BaseException:
             self.close()
             raise
@@ -294,9 +295,9 @@ class RadioSender:
         return sensor.session.f_cnt - next(iter(sensor.unanswered)) >= self._options.window_each
 
     def _tell_unjoined(self) -> None:
-        if self._options.join_wait_s is None and time.monotonic() > self._told_unjoined_s + _REPORT_UNJOINED_S:
-            self._told_unjoined_s = time.monotonic()
-            log.info("Sensors wait to join", extra={"sensors": len(self._unjoined)})
+        if time.monotonic() >= self._tell_unjoined_at_s:
+            self._tell_unjoined_at_s = time.monotonic() + _TELL_UNJOINED_S
+            log.warning("Sensors wait to join", extra={"waiting": len(self._unjoined), "of": len(self._sensors)})
 
     def _step(self, longest_s: float) -> None:
         self._radio.step(longest_s)

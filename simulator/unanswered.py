@@ -29,7 +29,7 @@ class RepeatOptions:
 
     repeats: bool = True
     window: int = 64
-    first_wait_s: float = 0.5
+    first_wait_s: float = 1.0
     longest_wait_s: float = 4.0
     patience_s: float = 300.0
 

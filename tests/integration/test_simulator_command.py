@@ -9,12 +9,15 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from simulator_broker import FakeCloud, running_broker, until
 
 from embedded.server import Server
+from simulator.fleet import Fleet, read_fleet
+from tests.support.tiny_network import TinyNetwork
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEAD_RUN = PROJECT / "simulator" / "data" / "usgs_01589330_dead_run_2018_06.csv.gz"
@@ -157,34 +160,116 @@ def test_an_interrupted_replay_still_prints_its_ledger(broker: Server, tmp_path:
     assert json.loads(out)["complete"] is False
 
 
-def test_the_demo_sends_a_history_goes_on_survives_the_broker_and_stops_at_once(tmp_path: Path) -> None:
-    with running_broker(tmp_path / "broker") as server, closing(FakeCloud(server, lambda *_: [])) as cloud:
+def provisioned(home: Path, *arguments: str) -> Fleet:
+    environ = {**environment(home), "STREAMGAUGE_GATEWAY_KEY": "k" * 64}
+    done = simulate(environ, "provision", "--out", str(home / "gateway"), *arguments)
+    assert done.returncode == 0, done.stderr
+    return read_fleet(home / "gateway")
+
+
+def on_air(home: Path, network: TinyNetwork) -> dict[str, str]:
+    host, port = network.address
+    return {**environment(home), "STREAMGAUGE_GATEWAY_UDP": f"{host}:{port}"}
+
+
+def test_a_fleet_over_the_air_is_accounted_for_frame_by_frame(tmp_path: Path) -> None:
+    fleet = provisioned(tmp_path, "--devices", "12", "--model", "decentlab_dl_mbx", "--model", "milesight_em500_swl")
+    truth = tmp_path / "truth.jsonl"
+    with closing(TinyNetwork(fleet)) as network:
+        done = simulate(
+            on_air(tmp_path, network), "radio", "flash-flood", "--rate", "400", "--duration", "2s", "--loss", "0.1",
+            "--repeat", "0.1", "--seed", "4", "--quick-joins", "--truth-out", str(truth),
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ledger = json.loads(done.stdout)
+    fates = [json.loads(line) for line in truth.read_text(encoding="utf-8").splitlines()]
+    assert ledger["sent"] == len(fates) == 800
+    assert ledger["complete"]
+    assert len(network.payloads) == ledger["acknowledged"] == ledger["expected"] == 800 - ledger["lost_on_air"]
+    assert {(f["device"], f["seq"]) for f in fates if f["fate"] == "kept"} == network.payloads.keys()
+    assert {f["resolution_m"] for f in fates} == {0.001, 0.01}
+    assert ledger["joins_accepted"] == 12
+
+
+def test_a_recorded_file_goes_over_the_air_at_its_own_times(tmp_path: Path) -> None:
+    fleet = provisioned(tmp_path, "--name", "dead-run", "--activation", "abp", "--installation", "sensor_height_m=4")
+    with closing(TinyNetwork(fleet)) as network:
+        done = simulate(
+            on_air(tmp_path, network), "replay", str(DEAD_RUN), "--device", "dead-run", "--shift", "now", "--as", "lorawan",
+            "--limit", "500",
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["acknowledged"] == 500
+    assert sorted(network.payloads) == [("dead-run", f_cnt) for f_cnt in range(500)]
+    times = sorted({reception.time for reception in network.receptions if reception.time is not None})
+    assert len(times) == 500
+    assert {after - before for before, after in pairwise(times)} <= {timedelta(minutes=5 * n) for n in range(1, 5)}
+
+
+def test_what_the_air_cannot_do_is_said(tmp_path: Path) -> None:
+    there = {**environment(tmp_path), "STREAMGAUGE_GATEWAY_UDP": "127.0.0.1:9"}
+    replay = ("replay", str(DEAD_RUN), "--device", "a", "--as", "lorawan")
+    for environ, arguments, sentence in (
+        (there, ("radio",), "simulator provision"),
+        (there, replay, "simulator provision"),
+        (environment(tmp_path), ("radio", "--udp", "nowhere"), "simulator provision"),
+        (there, ("radio", "--loss", "1"), "must be a chance"),
+    ):
+        done = simulate(environ, *arguments)
+        assert (done.returncode, done.stdout) == (2, ""), arguments
+        assert sentence in done.stderr
+    provisioned(tmp_path, "--devices", "2", "--activation", "abp")
+    for environ, arguments, sentence in (
+        (environment(tmp_path), ("radio",), "STREAMGAUGE_GATEWAY_UDP"),
+        (there, ("radio", "--udp", "nowhere"), "must be host:port"),
+        (there, ("radio", "--devices", "3"), "it has 2 sensors, not 3"),
+        (there, replay, "'a' is none of its 2"),
+        (there, ("radio", "no-such-scenario"), "neither a file nor one of"),
+    ):
+        done = simulate(environ, *arguments)
+        assert done.returncode == 2, (arguments, done.stderr)
+        assert sentence in done.stderr
+        assert "Traceback" not in done.stderr
+    silent = simulate(there, "radio", "--limit", "5", "--rate", "max", "--give-up", "1s")
+    assert silent.returncode == 3
+    assert json.loads(silent.stdout)["unanswered"] == 5
+
+
+def test_the_demo_imports_a_history_and_goes_on_over_the_air(tmp_path: Path) -> None:
+    fleet = provisioned(tmp_path, "--demo")
+    network = TinyNetwork(fleet)
+    with (
+        running_broker(tmp_path / "broker") as server,
+        closing(FakeCloud(server, lambda *_: [])) as cloud,
+        closing(network),
+    ):
         cloud._answer = lambda name, _: [{"batch": name, "stored": len(cloud.contents[name]), "dead": 0}]
         command = [sys.executable, "-m", "simulator", "demo", "--every", "0.2s", *GATEWAY]
+        environ = {**on_air(tmp_path, network), "STREAMGAUGE_MQTT_URL": server.url}
         log = tmp_path / "log"
         with (
             log.open("w", encoding="utf-8") as stream,
-            subprocess.Popen(
-                command, cwd=PROJECT, env=environment(tmp_path, server.url), stdout=stream, stderr=subprocess.STDOUT
-            ) as process,
+            subprocess.Popen(command, cwd=PROJECT, env=environ, stdout=stream, stderr=subprocess.STDOUT) as process,
         ):
             try:
                 until(lambda: len(cloud.stored) > 2_500)
-                devices = {device for device, _ in cloud.stored}
-                assert {"dead-run", "harbour-tide"} <= devices
-                assert len(devices) == 6
-                count = len(cloud.stored)
-                until(lambda: len(cloud.stored) > count + 20)
-                server.kill()
-                time.sleep(0.5)
+                assert {device for device, _ in cloud.stored} == {card.name for card in fleet.sensors}
+                until(lambda: {name for name, _ in network.payloads} >= {"dead-run", "mill-brook", "town-tank"})
+                server.kill()  # the live readings do not need the broker
+                count = len(network.payloads)
+                until(lambda: len(network.payloads) > count + 50)
                 server.start()
-                count = len(cloud.stored)
-                until(lambda: len(cloud.stored) > count + 20, seconds=30)
+                network.acknowledges = lambda _number: False
+                time.sleep(1.5)
+                network.acknowledges = lambda _number: True
+                count = len(network.payloads)
+                until(lambda: len(network.payloads) > count + 50, seconds=30)
             finally:
                 began_s = time.monotonic()
                 process.terminate()
                 process.wait(timeout=10)
         assert (process.returncode, time.monotonic() - began_s < 2.0) == (0, True)
-        newest = max(datetime.fromisoformat(time_text) for _, time_text in cloud.stored)
-        assert datetime.now(UTC) - newest < timedelta(seconds=30)
-        assert all(json.loads(line)["service"] == "simulator" for line in log.read_text(encoding="utf-8").splitlines())
+    heard = [f_cnt for name, f_cnt in network.payloads if name == "dead-run"]
+    assert len(heard) >= 0.95 * max(heard)  # what was sent while nobody acknowledged came later
+    assert network.refused == 0
+    assert all(json.loads(line)["service"] == "simulator" for line in log.read_text(encoding="utf-8").splitlines())
