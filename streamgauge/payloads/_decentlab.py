@@ -86,6 +86,8 @@ class DecentlabCodec:
         read: measurement words and parameters → what they hold.
         write: values and parameters → measurement words.
         narrowed: parameters → the ranges of a probe with these parameters, where they depend on them.
+        witnesses: values of the same group that no working sensor sends out of range: where one is, the water's value is not
+            believed either, for the group is broken or another model's.
     """
 
     model: str
@@ -98,6 +100,7 @@ class DecentlabCodec:
     write: Writer
     parameters: tuple[Parameter, ...] = ()
     narrowed: Callable[[Mapping[str, float]], Ranges] | None = None
+    witnesses: tuple[str, ...] = ()
     f_port: int = 1
 
     @property
@@ -131,6 +134,7 @@ class DecentlabCodec:
         if groups.battery_mv is not None:
             values["battery_v"] = groups.battery_mv / 1000.0
         kept, outside = keep_in_range(values, self.ranges if self.narrowed is None else self.narrowed(settled))
+        outside += self._disbelieved(values, kept)
         if groups.end_problem is not None:
             outside.append(groups.end_problem)
         return live_or_status(kept, frame, problems + outside)
@@ -152,6 +156,14 @@ class DecentlabCodec:
             flags |= _BATTERY
             words = (*words, round(values["battery_v"] * 1000.0))
         return _HEADER.pack(PROTOCOL_VERSION, 0, flags) + struct.pack(f">{len(words)}H", *words)
+
+    def _disbelieved(self, values: Mapping[str, float], kept: dict[str, float]) -> list[str]:
+        """Take the water's value out of ``kept`` if a witness speaks against it; in words why."""
+        against = [name for name in self.witnesses if name in values and name not in kept]
+        if not against or self.water not in kept:
+            return []
+        del kept[self.water]
+        return [f"{self.water} left out with {', '.join(against)}: the group is broken or another model's"]
 
     def _settled(self, parameters: Mapping[str, float]) -> Mapping[str, float]:
         if not self.parameters:
@@ -229,20 +241,22 @@ def keller_pressure_codec(model: str, temperature_range_c: tuple[float, float], 
         ranges={"pressure_kpa": (low_kpa, high_kpa), **others},
         resolutions={
             "pressure_kpa": 301.0 / _HALF_SCALE * KPA_PER_BAR,
-            "temperature_c": _KELLER_STEP_C,
+            "temperature_c": 1.0 / _KELLER_STEPS_PER_C,
             "battery_v": BATTERY_STEP_V,
         },
         read=_read_keller,
         write=_write_keller,
         parameters=pressure_parameters(example),
         narrowed=narrowed,
+        witnesses=("temperature_c",),
     )
 
 
 _KELLER_ZERO = 16_384
 _HALF_SCALE = 32_768.0
-_KELLER_STEP_C = 0.003125
-_KELLER_ZERO_C = 384
+_KELLER_STEPS_PER_C = 320.0
+_KELLER_ZERO_C = 16_384
+"""The maker's (x − 384) · 0.003125 − 50, without its rounding errors."""
 _FILL_TEMPERATURE_C = 10.0
 
 
@@ -254,7 +268,7 @@ def _pressure_range_kpa(low_bar: float, high_bar: float) -> tuple[float, float]:
 def _read_keller(words: Words, parameters: Mapping[str, float]) -> Measured:
     low_bar, high_bar = parameters["Pmin"], parameters["Pmax"]
     pressure_bar = (words[0] - _KELLER_ZERO) / _HALF_SCALE * (high_bar - low_bar) + low_bar
-    temperature_c = (words[1] - _KELLER_ZERO_C) * _KELLER_STEP_C - 50.0
+    temperature_c = (words[1] - _KELLER_ZERO_C) / _KELLER_STEPS_PER_C
     return Measured({"pressure_kpa": pressure_bar * KPA_PER_BAR, "temperature_c": temperature_c}, {}, [])
 
 
@@ -262,4 +276,4 @@ def _write_keller(values: Mapping[str, float], parameters: Mapping[str, float]) 
     low_bar, high_bar = parameters["Pmin"], parameters["Pmax"]
     part = (values["pressure_kpa"] / KPA_PER_BAR - low_bar) / (high_bar - low_bar)
     temperature_c = values.get("temperature_c", _FILL_TEMPERATURE_C)
-    return round(part * _HALF_SCALE) + _KELLER_ZERO, round((temperature_c + 50.0) / _KELLER_STEP_C) + _KELLER_ZERO_C
+    return round(part * _HALF_SCALE) + _KELLER_ZERO, round(temperature_c * _KELLER_STEPS_PER_C) + _KELLER_ZERO_C

@@ -58,4 +58,5 @@ CODEC = DecentlabCodec(
     resolutions={"depth_m": 0.001, "temperature_c": 0.1, "conductivity_us_cm": 1.0, "battery_v": BATTERY_STEP_V},
     read=_read,
     write=_write,
+    witnesses=("temperature_c",),
 )

@@ -64,4 +64,5 @@ CODEC = DecentlabCodec(
         ),
     ),
     narrowed=lambda parameters: _ranges(parameters["kp"]),
+    witnesses=("temperature_c",),
 )

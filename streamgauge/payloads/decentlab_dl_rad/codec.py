@@ -60,4 +60,5 @@ CODEC = DecentlabCodec(
     },
     read=_read,
     write=_write,
+    witnesses=("sensor_temperature_c", "reliability_db"),
 )
