@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from streamgauge.payloads import registry
 from streamgauge.payloads.base import Parameter
 from streamgauge.payloads.installation import INSTALLATION_PARAMETERS
-from streamgauge.payloads.parameters import complete
+from streamgauge.payloads.parameters import as_declared, complete
 from streamgauge.reading import DEVICE_NAME
 from streamgauge.storage.devices import (
     Registration,
@@ -120,11 +120,10 @@ def _checked(
     known: dict[str, float], given: Sequence[str], declared: tuple[Parameter, ...], option: str
 ) -> tuple[dict[str, float], list[str]]:
     """The values that were and are given, under their declared names, without the defaults; and what is wrong with them."""
-    spelled = {parameter.name.lower(): parameter.name for parameter in declared}
     values, faults = dict(known), list[str]()
     for text in given:
         name, _, value = text.partition("=")
-        name = spelled.get(name.strip().lower(), name.strip())
+        name = as_declared(name.strip(), declared)
         if not value.strip():
             values.pop(name, None)
         elif (number := _number(value)) is None:

@@ -1,17 +1,21 @@
 """``python -m gateway decode``: one payload as JSON, as the gateway would read it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from streamgauge.errors import PermanentError
-from streamgauge.payloads.base import Codec, Decoded, PayloadRefused, Sample
+from streamgauge.payloads.base import BATTERY_NAMES, Codec, Decoded, PayloadRefused, Sample
 from streamgauge.payloads.installation import INSTALLATION_PARAMETERS, Installation, level_of
-from streamgauge.payloads.parameters import complete
+from streamgauge.payloads.parameters import as_declared, complete
 from streamgauge.payloads.registry import find, load_layout
 from streamgauge.reading import format_time
 
 DONE, REFUSED = 0, 1
+
+_BETWEEN_BYTES = re.compile(r"(?<![0-9A-Fa-f])0[xX]|[\s:,;\-\[\]]")
+_NOT_HEXADECIMAL = re.compile(r"[^0-9A-Fa-f]")
 
 
 class BadArguments(PermanentError):
@@ -27,7 +31,7 @@ def decode_command(
         model: a model's name; or
         layout: a TOML layout's file.
         f_port: the LoRaWAN port; None: the one that the model uses.
-        payload_hex: the payload, hexadecimal; blanks and colons between bytes are fine.
+        payload_hex: the payload, hexadecimal, however logs and manuals write it: blanks, colons, commas, 0x before bytes.
         given: parameters of the codec and of the installation, ``name=value`` each.
 
     Returns:
@@ -61,7 +65,10 @@ def _shown(decoded: Decoded, codec: Codec, installation: Installation) -> dict[s
             history.append({"time": format_time(sample.time), **values})
         else:
             history.append({"age_s": sample.age_s, **values})
-    shown: dict[str, Any] = now | {"frame": dict(decoded.frame)}
+    # A status frame's battery stands where every other frame has it.
+    now |= {name: value for name, value in decoded.frame.items() if name in BATTERY_NAMES}
+    rest = {name: value for name, value in decoded.frame.items() if name not in BATTERY_NAMES}
+    shown: dict[str, Any] = now | {"frame": rest}
     if history:
         shown["history"] = history
     if problems:
@@ -87,26 +94,42 @@ def _codec(model: str | None, layout: Path | None) -> Codec:
 
 
 def _payload(text: str) -> bytes:
-    cleaned = text.strip().replace(":", "").replace("-", "").replace(" ", "").removeprefix("0x")
-    try:
-        return bytes.fromhex(cleaned)
-    except ValueError as error:
-        raise BadArguments(f"--hex must be pairs of hexadecimal digits ({error})") from error
+    digits = _BETWEEN_BYTES.sub("", text)
+    other = _NOT_HEXADECIMAL.search(digits)
+    if other is not None:
+        raise BadArguments(
+            f"--hex: {other.group()!r} is no hexadecimal digit; network servers show payloads in base64: "
+            "echo TEXT | base64 -d | xxd -p gives the digits"
+        )
+    if len(digits) % 2:
+        raise BadArguments(f"--hex: {len(digits)} digits, but each byte has two: one is missing or too many")
+    return bytes.fromhex(digits)
 
 
 def _parameters(codec: Codec, given: Sequence[str]) -> tuple[dict[str, float], Installation]:
+    declared = (*codec.parameters, *INSTALLATION_PARAMETERS)
     numbers: dict[str, float] = {}
+    faults: list[str] = []
     for item in given:
-        name, equals, value = item.partition("=")
-        try:
-            numbers[name.strip()] = float(value)
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise BadArguments(f"--param {item}: write name=number, for example Pmax=1.0")
-    ours = {parameter.name for parameter in INSTALLATION_PARAMETERS}
-    own, faults = complete({n: v for n, v in numbers.items() if n not in ours}, codec.parameters)
-    stands, more = complete({n: v for n, v in numbers.items() if n in ours}, INSTALLATION_PARAMETERS)
+        name, number = _assignment(item)
+        name = as_declared(name, declared)
+        if name in numbers:
+            faults.append(f"{name} is given twice: leave one of them out")
+        numbers[name] = number
+    values, more = complete(numbers, declared)
     if faults or more:
-        raise BadArguments("; ".join(f"--param: {fault}" for fault in [*faults, *more]))
-    return own, Installation(**stands)
+        raise BadArguments("\n".join(f"--param: {fault}" for fault in [*faults, *more]))
+    ours = {parameter.name for parameter in INSTALLATION_PARAMETERS}
+    own = {name: value for name, value in values.items() if name not in ours}
+    return own, Installation(**{name: value for name, value in values.items() if name in ours})
+
+
+def _assignment(item: str) -> tuple[str, float]:
+    name, equals, value = item.partition("=")
+    try:
+        number = float(value)
+    except ValueError:
+        equals = ""
+    if not equals:
+        raise BadArguments(f"--param {item}: write name=number with a decimal point and no unit, for example Pmax=1.0")
+    return name.strip(), number

@@ -67,7 +67,8 @@ def find(model: str) -> Codec:
     """The codec of a model, or of a layout that comes with Streamgauge; imported when it is first asked for.
 
     Args:
-        model: in any spelling that ``normalise`` understands, such as ``milesight-iot/em500-swl``.
+        model: in any spelling that ``normalise`` understands, such as ``milesight-iot/em500-swl``; the maker may be left out
+            (``DL-MBX``), and so may the separators (``em500swl``).
 
     Raises:
         UnknownModel: there is none; the message names near ones.
@@ -77,12 +78,24 @@ def find(model: str) -> Codec:
         return _imported(name)
     if name in layout.shipped_layouts():
         return _shipped(name)
-    raise UnknownModel(model)
+    return _imported(_by_short_name(model))
 
 
 def load_layout(path: Path) -> Codec:
     """A codec from a TOML layout of bytes; see ``streamgauge.payloads.layout``."""
     return layout.load_layout(path)
+
+
+def _by_short_name(model: str) -> str:
+    sought = _squeezed(normalise(model))
+    found = [name for name in _MODULES if sought in {_squeezed(name), _squeezed(name.partition("_")[2])}]
+    if len(found) != 1:
+        raise UnknownModel(model)
+    return found[0]
+
+
+def _squeezed(name: str) -> str:
+    return name.replace("_", "")
 
 
 @cache

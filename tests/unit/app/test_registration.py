@@ -36,6 +36,12 @@ def test_a_sensor_with_everything() -> None:
     )
 
 
+def test_parameters_are_kept_as_they_are_declared_however_they_are_spelled() -> None:
+    registered = settled(WEIR, "--parameter", "p_max=5", "--installation", "Sensor-Height-m=1")
+    assert registered.parameters == {"Pmin": 0.0, "Pmax": 5.0}
+    assert registered.installation == {"sensor_height_m": 1.0}
+
+
 def test_a_device_that_speaks_for_itself_needs_a_name_only() -> None:
     assert settled(Registration(name="weir")) == Registration(name="weir")
 

@@ -47,6 +47,40 @@ def test_the_installation_gives_the_level(capsys: pytest.CaptureFixture[str]) ->
     assert shown["level_m"] == pytest.approx(3 - 1.234 + 0.1)
 
 
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "02012F000304D200010BB1",
+        "0x02012f000304d200010bb1",
+        "0X02012f000304d200010bb1",
+        "02:01:2f:00:03:04:d2:00:01:0b:b1",
+        "0x02 0x01 0x2f 0x00 0x03 0x04 0xd2 0x00 0x01 0x0b 0xb1",
+        "[0x02, 0x01, 0x2f, 0x00, 0x03, 0x04, 0xd2, 0x00, 0x01, 0x0b, 0xb1]",
+        "02-01-2f-00-03\n04-d2-00-01-0b-b1\n",
+    ],
+)
+def test_a_payload_may_be_copied_as_logs_and_manuals_write_it(capsys: pytest.CaptureFixture[str], spelled: str) -> None:
+    _, shown = decode(capsys, "--model", "DL-MBX", "--hex", spelled)
+    assert shown["distance_m"] == pytest.approx(1.234)
+
+
+@pytest.mark.parametrize(
+    "spelled", [("SENSOR_HEIGHT_M=3", "pmin=0", "PMAX=1"), ("sensor-height-m=3", "P_min=0", "P-max=1")]
+)
+def test_parameters_may_be_spelled_freely(capsys: pytest.CaptureFixture[str], spelled: tuple[str, ...]) -> None:
+    given = [word for item in spelled for word in ("--param", item)]
+    _, shown = decode(capsys, "--model", "decentlab_dl_pr26", "--hex", "020167000346be60000c60", *given)
+    assert shown["level_m"] == pytest.approx(3.53728, abs=1e-5)
+    assert shown["temperature_c"] == 25.6
+
+
+def test_a_status_frames_battery_stands_where_every_battery_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    _, shown = decode(capsys, "--model", "decentlab_dl_mbx", "--hex", "02012f00020bb1")
+    assert shown["battery_v"] == pytest.approx(2.993)
+    assert "battery_v" not in shown["frame"]
+    assert "level_m" not in shown
+
+
 def test_a_probe_without_its_range_is_told_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     status, words = decode(capsys, "--model", "decentlab_dl_pr26", "--hex", "02016700033e8060170c7f")
     assert status == 2
@@ -64,7 +98,11 @@ def test_what_is_no_such_payload_is_refused(capsys: pytest.CaptureFixture[str]) 
     ("arguments", "word"),
     [
         (("--model", "decentlab_dl_mbq", "--hex", "00"), "decentlab_dl_mbx"),
-        (("--model", "cayenne_lpp", "--hex", "0"), "--hex"),
+        (("--model", "cayenne_lpp", "--hex", "0"), "1 digits"),
+        (("--model", "cayenne_lpp", "--hex", "100x12"), "'x' is no hexadecimal digit"),
+        (("--model", "cayenne_lpp", "--hex", "AgEvAAME0gABC7E="), "base64"),
+        (("--model", "cayenne_lpp", "--hex", "00", "--param", "offset_m=1", "--param", "OFFSET_M=2"), "given twice"),
+        (("--model", "decentlab_dl_mbx", "--hex", "00", "--param", "sensor_height=3"), "sensor_height_m"),
         (("--model", "cayenne_lpp", "--hex", "00", "--param", "x"), "name=number"),
         (("--model", "cayenne_lpp", "--hex", "00", "--param", "x=1"), "x is no parameter"),
         (("--hex", "00"), "--model"),

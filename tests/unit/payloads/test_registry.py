@@ -8,6 +8,7 @@ import pytest
 from streamgauge.errors import PermanentError
 from streamgauge.payloads import registry
 from streamgauge.payloads.base import Parameter, parameter_problems, settle_parameters
+from streamgauge.payloads.parameters import complete
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,11 @@ from streamgauge.payloads.base import Parameter, parameter_problems, settle_para
         ("milesight/EM500-SWL", "milesight_em500_swl"),
         ("generic/cayenne-lpp", "cayenne_lpp"),
         ("dragino/ldds45", "dragino_ldds45"),
+        ("DL-MBX", "decentlab_dl_mbx"),
+        ("em500-swl", "milesight_em500_swl"),
+        ("EM500SWL", "milesight_em500_swl"),
+        ("LDDS45", "dragino_ldds45"),
+        ("CayenneLPP", "cayenne_lpp"),
     ],
 )
 def test_a_model_is_found_however_it_is_spelled(spelling: str, model: str) -> None:
@@ -75,6 +81,12 @@ def test_a_bad_parameter_is_named_with_what_is_wrong(given: dict[str, float], pr
     assert [found for found in parameter_problems(PROBE, given) if problem in found]
     with pytest.raises(ValueError, match=problem.split(":", maxsplit=1)[0].split(",", maxsplit=1)[0]):
         settle_parameters(PROBE, given)
+
+
+def test_a_parameter_that_is_given_twice_is_named() -> None:
+    values, problems = complete({"Pmin": 0.0, "pmin": 1.0, "Pmax": 2.0}, PROBE)
+    assert not values
+    assert "Pmin is given twice" in problems[0]
 
 
 def test_an_unknown_parameter_is_named_with_those_that_there_are() -> None:
