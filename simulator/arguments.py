@@ -159,6 +159,10 @@ def _add_quality(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=_whole(0, 2**31 - 1), default=1, help="of all chance (default: %(default)s)")
     group.add_argument("--no-repeat", action="store_true", help="forwarders send each datagram once, as plain ones do")
     group.add_argument(
+        "--repeat-after", type=_span(timedelta()), default=timedelta(seconds=1),
+        help="a forwarder waits so long for an answer, then ever longer up to four times that (default: 1s)",
+    )  # fmt: skip
+    group.add_argument(
         "--no-gps", action="store_true", help="forwarders do not know the time; the gateway's clock decides"
     )
     group.add_argument(

@@ -23,6 +23,9 @@ from streamgauge.reading import Reading
 
 DEFAULT_MODEL = "decentlab_dl_mbx"
 
+LONGEST_WAITS = 4
+"""A forwarder's longest wait for an answer, in first ones."""
+
 
 def make_fleet(options: argparse.Namespace, around: Surroundings, folder: Path) -> str:
     """Make what ``provision`` was asked for; returns a sentence that says what is there now."""
@@ -42,8 +45,7 @@ def new_radio_sender(options: argparse.Namespace, around: Surroundings, fleet: F
     )  # fmt: skip
     radio = RadioOptions(
         gateway=gateway_udp_of(around, options.udp), air=air, udp_loss=options.udp_loss, hurried=options.quick_joins,
-        forwarder=ForwarderOptions(repeat=RepeatOptions(repeats=not options.no_repeat), gps=not options.no_gps),
-        state_folder=folder,
+        forwarder=ForwarderOptions(repeat=_repeat(options), gps=not options.no_gps), state_folder=folder,
     )  # fmt: skip
     sending = RadioSendOptions(
         radio=radio, window=options.unanswered, window_each=options.unanswered_each,
@@ -53,6 +55,13 @@ def new_radio_sender(options: argparse.Namespace, around: Surroundings, fleet: F
     fleet = fleet or read_fleet(folder)
     joining_s = len(fleet.sensors) / options.joins_per_second
     return RadioSender(fleet, replace(sending, join_wait_s=patience_s and joining_s + patience_s))
+
+
+def _repeat(options: argparse.Namespace) -> RepeatOptions:
+    first_wait_s = options.repeat_after.total_seconds()
+    return RepeatOptions(
+        repeats=not options.no_repeat, first_wait_s=first_wait_s, longest_wait_s=LONGEST_WAITS * first_wait_s
+    )
 
 
 def chosen_fleet(options: argparse.Namespace, around: Surroundings) -> Fleet:

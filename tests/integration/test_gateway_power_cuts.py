@@ -10,6 +10,7 @@ import secrets
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from tests.support.system import PROJECT, System, running_system, wait_until
 
 CUTS = int(os.environ.get("STREAMGAUGE_TEST_POWER_CUTS", "12"))
 RATE = 100
-FRAMES_PER_CUT = 190
+FRAMES_PER_CUT = 110
 SENSORS = 15
-LIVES_S = (0.05, 1.2)
+LIVES_S = (0.1, 1.2)
 """How long the gateway lives between two cuts, once it listens."""
 
 
@@ -38,7 +39,7 @@ def radio(gateway: Gateway, frames: int, seed: int) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "simulator", "radio", "--fleet", str(gateway.folder), "--udp",
          f"127.0.0.1:{gateway.udp_port}", "--rate", str(RATE), "--limit", str(frames), "--quick-joins", "--no-gps",
-         "--loss", "0.02", "--repeat", "0.1", "--reorder", "0.05", "--udp-loss", "0.02", "--seed", str(seed),
+         "--loss", "0.02", "--repeat", "0.1", "--reorder", "0.05", "--repeat-after", "0.1s", "--seed", str(seed),
          "--give-up", "3m", "--truth-out", str(gateway.folder / "truth.jsonl")],
         env=gateway.system.environ, cwd=PROJECT, text=True,
         stdout=subprocess.PIPE, stderr=(gateway.folder / "radio.log").open("wb"),
@@ -50,7 +51,6 @@ def cut_and_disturb(gateway: Gateway, sending: "subprocess.Popen[str]", chance: 
     done: Counter[str] = Counter()
     broker = gateway.system.stack.broker
     for cut in range(CUTS):
-        time.sleep(chance.uniform(*LIVES_S))
         if sending.poll() is not None:
             break
         if cut == CUTS // 4:
@@ -60,10 +60,21 @@ def cut_and_disturb(gateway: Gateway, sending: "subprocess.Popen[str]", chance: 
             broker.start()
             gateway.move_clock(-3_600.0)
             done["clock back"] += 1
+        before = accepted(gateway)
+        time.sleep(chance.uniform(*LIVES_S))
+        done["under load"] += accepted(gateway) > before
         gateway.kill()
         done["cuts"] += 1
         gateway.start()
     return done
+
+
+def accepted(gateway: Gateway) -> float:
+    """Readings that it has committed since it was started."""
+    with urllib.request.urlopen(gateway.url + "/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    name = "streamgauge_gateway_readings_accepted_total{"
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
 def stored(system: System) -> dict[tuple[str, int], list[float]]:
@@ -96,6 +107,7 @@ def test_what_went_in_comes_out_once_whatever_happens_to_the_gateway(
         provision(gateway, "abp", "personal")
         gateway.start()
         sending = radio(gateway, CUTS * FRAMES_PER_CUT, seed)
+        wait_until(lambda: len(stored(system)) >= SENSORS, "the fleet has not joined", 60, gateway.process.tail)
         done = cut_and_disturb(gateway, sending, chance)
         output, _ = sending.communicate(timeout=120 + 4 * CUTS)
         assert sending.returncode == 0, (gateway.folder / "radio.log").read_text()[-2000:]
@@ -126,6 +138,7 @@ def test_what_went_in_comes_out_once_whatever_happens_to_the_gateway(
     with capsys.disabled():
         print(f"\nledger: {json.dumps(ledger)}")
     assert done["cuts"] == CUTS, "the radio ended before the last cut: raise FRAMES_PER_CUT"
+    assert done["under load"] >= 0.9 * CUTS, "it was killed while nothing was sent"
     assert done["broker away"] == done["clock back"] == 1
     assert ledger["missing"] == ledger["doubled"] == ledger["other_values"] == 0
     assert not dead
