@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway import commands
+from gateway.device_table import SEALABLE
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_parser("models", help="sensor models and their parameters").set_defaults(run=commands.list_models)
     seal = asked.add_parser("seal", help="seal a sensor's key, read from standard input, for gateway.toml")
     seal.add_argument("--dev-eui", required=True, help="whose key it is")
-    seal.add_argument("--field", choices=commands.SEALABLE, default="app_key", help="which key (default: app_key)")
+    seal.add_argument("--field", choices=SEALABLE, default="app_key", help="which key (default: app_key)")
     seal.set_defaults(run=commands.seal_key)
     asked.add_parser("token", help="a token for a sensor that posts its readings").set_defaults(run=commands.make_token)
     return parser

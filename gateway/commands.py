@@ -17,7 +17,6 @@ from streamgauge.settings import PREFIX, GatewaySettings, load
 
 DONE, PROBLEM, BAD_ARGUMENTS = 0, 1, 2
 KEY_VARIABLE = PREFIX + "GATEWAY_KEY"
-SEALABLE = ("app_key", "nwk_s_key", "app_s_key")
 TOKEN_BYTES = 32
 
 

@@ -5,15 +5,16 @@ in the clear.
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
 from gateway.device_table import DeviceTable, Unsealer, read_device
 from gateway.devices import Device
+from gateway.tables import Table, read_table
 from streamgauge.errors import PermanentError
 from streamgauge.payloads.base import Codec
 from streamgauge.payloads.registry import load_layout, normalise
@@ -106,7 +107,6 @@ class _Alarm(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 _TABLES = ("layouts", "forwarders", "devices", "rules", "alarms")
-Table = TypeVar("Table")
 
 
 def read_configuration(path: Path, key: str | None) -> Configuration:
@@ -129,7 +129,8 @@ def read_configuration(path: Path, key: str | None) -> Configuration:
     layouts = _layouts(_converted(tables["layouts"], "layouts", _Layout, problems), path.parent, problems)
     devices = _devices(tables["devices"], layouts, _unsealer(key), problems)
     forwarders = _forwarders(_converted(tables["forwarders"], "forwarders", _Forwarder, problems), problems)
-    rules = _rules(_converted(tables["rules"], "rules", _Rule, problems), devices, problems)
+    named = {item["name"] for item in tables["devices"] if isinstance(item, dict) and isinstance(item.get("name"), str)}
+    rules = _rules(_converted(tables["rules"], "rules", _Rule, problems), named, problems)
     alarms = _alarms(_converted(tables["alarms"], "alarms", _Alarm, problems), problems)
     if rules and not tables["alarms"]:
         problems.append("[[rules]] without [[alarms]]: nobody would hear of them; add a webhook or a command")
@@ -164,10 +165,10 @@ def _converted(items: Sequence[object], name: str, kind: type[Table], problems: 
         where = f"[[{name}]] {number}"
         if isinstance(item, dict) and isinstance(item.get("name"), str):
             where += f" ({item['name']})"
-        try:
-            converted.append((where, msgspec.convert(item, kind)))
-        except msgspec.ValidationError as error:
-            problems.append(f"{where}: {error}")
+        table, faults = read_table(item, kind)
+        problems += [f"{where}: {fault}" for fault in faults]
+        if table is not None:
+            converted.append((where, table))
     return converted
 
 
@@ -177,9 +178,14 @@ def _layouts(tables: Sequence[tuple[str, _Layout]], folder: Path, problems: list
         try:
             codec = load_layout(folder / table.path)
         except PermanentError as error:
-            problems.append(f"{where}: {error}")
-        else:
-            codecs[normalise(codec.model)] = codec
+            # A layout's own problems are a list in this list.
+            problems.append(f"{where}: {error}".replace("\n", "\n  "))
+            continue
+        if normalise(codec.model) in codecs:
+            problems.append(
+                f"{where}: another layout is of the model {codec.model} too; remove one or rename its model"
+            )
+        codecs[normalise(codec.model)] = codec
     return codecs
 
 
@@ -223,7 +229,7 @@ def _forwarders(tables: Sequence[tuple[str, _Forwarder]], problems: list[str]) -
     return frozenset(euis)
 
 
-def _rules(tables: Sequence[tuple[str, _Rule]], devices: Mapping[str, Device], problems: list[str]) -> list[Rule]:
+def _rules(tables: Sequence[tuple[str, _Rule]], devices: Collection[str], problems: list[str]) -> list[Rule]:
     rules = []
     for where, table in tables:
         bounds = (table.level_above_m, table.rise_above_m_per_h, table.score_above)

@@ -17,6 +17,7 @@ Unsealer = Callable[[str, str], bytes]
 """Opens a sealed key: (text, context) → bytes; raises ValueError or PermanentError."""
 
 SEALED = "sealed:"
+SEALABLE = ("app_key", "nwk_s_key", "app_s_key")
 DEV_ADDR_BYTES, EUI_BYTES, KEY_BYTES, SHA256_BYTES = 4, 8, 16, 32
 _KEYS_OF: Mapping[str, tuple[str, ...]] = {"otaa": ("app_key",), "abp": ("nwk_s_key", "app_s_key"), "ip": ()}
 
@@ -61,7 +62,11 @@ def read_device(
     }
     _check_activation(table, faults)
     fields |= _keys(table, fields["dev_eui"], unsealer, faults)
-    parameters = _bounded(table.parameters, codec.parameters if codec else (), "parameters", faults)
+    parameters: dict[str, float] = {}
+    if codec is not None:
+        parameters = _bounded(table.parameters, codec.parameters, "parameters", faults)
+    elif table.parameters and not faults:
+        faults.append("parameters belong to a model: give it")
     installation = _bounded(table.installation, INSTALLATION_PARAMETERS, "installation", faults)
     if faults:
         return None, faults
@@ -102,12 +107,20 @@ def _codec(table: DeviceTable, layouts: Mapping[str, Codec], faults: list[str]) 
 def _check_activation(table: DeviceTable, faults: list[str]) -> None:
     needed = {"otaa": ("dev_eui", "app_key"), "abp": ("dev_eui", "dev_addr", "nwk_s_key", "app_s_key"), "ip": ()}
     faults += [
-        f"{name} is missing for activation {table.activation!r}"
+        f'{name} is missing for activation = "{table.activation}"{_where_to_get(name)}'
         for name in needed[table.activation]
         if getattr(table, name) is None
     ]
     if table.activation == "otaa" and table.relax_counter:
         faults.append("relax_counter is for personalised devices; one that joins begins anew by joining")
+
+
+def _where_to_get(name: str) -> str:
+    return (
+        ": python -m gateway seal prints its line"
+        if name in SEALABLE
+        else ", as printed on the device or shown by its tool"
+    )
 
 
 def _keys(table: DeviceTable, dev_eui: bytes | None, unsealer: Unsealer, faults: list[str]) -> dict[str, bytes]:

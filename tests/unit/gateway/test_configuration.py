@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.configuration import Configuration, ConfigurationError, read_configuration
+from streamgauge.payloads import layout
 from streamgauge.sealing import seal
 
 KEY = "k" * 40
@@ -100,7 +101,7 @@ def test_every_fault_is_named_in_one_message(tmp_path: Path) -> None:
         "[[devices]] 2 (tank): dev_eui must be 16 hexadecimal digits",
         "[[devices]] 3 (quay): installation: sensor_height is no parameter here",
         "[[devices]] 4 (lock): parameters: Pmin is no parameter here",
-        "[[devices]] 5 (mill): Object contains unknown field `colour`",
+        "[[devices]] 5 (mill): colour is no key here",
         "[[forwarders]] 1: eui must be",
         "[[rules]] 1 (high): device nobody is not among",
         "could never be due",
@@ -161,3 +162,40 @@ def test_what_is_no_such_file_is_refused_in_words(tmp_path: Path, text: str) -> 
 def test_a_missing_file_says_which_setting_names_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="STREAMGAUGE_GATEWAY_CONFIG_FILE"):
         read_configuration(tmp_path / "none.toml", None)
+
+
+def test_tables_of_the_wrong_shape_are_told_in_an_installers_words(tmp_path: Path) -> None:
+    text = (
+        otaa(activation='"OTAA"', token='"abc"', parameters='{ range_m = "5" }', app_key="0x0102030405060708")
+        + '[[devices]]\nactivation = "ip"\n[[alarms]]\ncommand = "/bin/siren"\n'
+    )
+    found = problems(tmp_path, text)
+    assert len(found) == 6
+    assert "[[devices]] 1 (weir): token is no key here (there are: activation, app_key," in found[0]
+    assert 'activation is \'OTAA\', but must be one of "otaa", "abp", "ip"' in found[1]
+    assert "app_key must be a text in quotation marks" in found[2]
+    assert "without quotation marks, such as { Pmin = 0.0" in found[3]
+    assert "[[devices]] 2: name is missing: give a text" in found[4]
+    assert "command is '/bin/siren', but must be a list of texts" in found[5]
+    assert str(0x0102030405060708) not in "".join(found)
+
+
+def test_what_hangs_on_a_wrong_sensor_is_not_wrong_too(tmp_path: Path) -> None:
+    rule = '[[rules]]\nname = "high"\ndevice = "weir"\nlevel_above_m = 1.0\n[[alarms]]\nwebhook = "http://localhost/"\n'
+    (problem,) = problems(tmp_path, otaa(model='"no_such"', parameters="{ Pmin = 0.0 }") + rule)
+    assert "no_such" in problem
+
+
+def test_two_layouts_of_one_model_are_refused(tmp_path: Path) -> None:
+    example = (Path(layout.__file__).parent / "layouts" / "example_distance.toml").read_text(encoding="utf-8")
+    for name in ("a.toml", "b.toml"):
+        (tmp_path / name).write_text(example, encoding="utf-8")
+    (problem,) = problems(tmp_path, '[[layouts]]\npath = "a.toml"\n[[layouts]]\npath = "b.toml"\n')
+    assert "[[layouts]] 2" in problem
+    assert "example_distance" in problem
+
+
+def test_what_is_wrong_within_a_layout_stands_under_it(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('model = "a"\n', encoding="utf-8")
+    (problem,) = problems(tmp_path, '[[layouts]]\npath = "a.toml"\n')
+    assert "\n    - measures: is missing" in problem
