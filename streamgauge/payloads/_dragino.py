@@ -121,6 +121,17 @@ def temperature_of(field: bytes) -> float:
     return int.from_bytes(field, "big", signed=True) / 10.0
 
 
+def flag_of(field: int, name: str) -> bool:
+    """A byte that is 0 or 1.
+
+    Raises:
+        PayloadRefused: it is something else, so that the frame is another model's.
+    """
+    if field > 1:
+        raise PayloadRefused(f"{name} is {field}, but it is 0 or 1: another model's frame")
+    return field == 1
+
+
 def temperature_field(values: Mapping[str, float]) -> bytes:
     """The DS18B20's field; zeros without one, as the devices send."""
     return round(values.get("temperature_c", 0.0) * 10.0).to_bytes(2, "big", signed=True)

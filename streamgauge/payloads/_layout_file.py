@@ -68,7 +68,7 @@ def _read_frame(table: Table) -> FrameLayout | None:
     f_port = table.whole("f_port", 1, MAX_F_PORT)
     exact = table.whole("length", 1, MAX_PAYLOAD_BYTES)
     least = table.whole("min_length", 1, MAX_PAYLOAD_BYTES)
-    if len(table.problems) == before and (exact is None) == (least is None):
+    if ("length" in table.content) == ("min_length" in table.content):
         table.wrong("length", "give either length (exactly so many bytes) or min_length (at least so many)")
     length = exact or least or MAX_PAYLOAD_BYTES
     matches = [_read_match(match, length) for match in table.tables("match")]

@@ -47,7 +47,7 @@ CODEC = DecentlabCodec(
     words=4,
     water="distance_m",
     ranges={
-        "distance_m": (0.0, 30.0),
+        "distance_m": (0.001, 30.0),
         "sensor_temperature_c": (-40.0, 80.0),
         "reliability_db": (0.0, 200.0),
         "battery_v": BATTERY_RANGE_V,

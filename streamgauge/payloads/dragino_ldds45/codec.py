@@ -8,6 +8,7 @@ from streamgauge.payloads._dragino import (
     PROBE_RANGE,
     DraginoCodec,
     battery_of,
+    flag_of,
     millis_field,
     temperature_field,
     temperature_of,
@@ -23,6 +24,10 @@ _RANGES: Final = {"distance_m": (0.03, 4.5), "battery_v": BATTERY_RANGE, "temper
 
 
 def _read(payload: bytes, with_probe: bool) -> Decoded:
+    frame = {
+        "interrupt": flag_of(payload[4], "the interrupt flag"),
+        "sensor_found": flag_of(payload[7], "the sensor flag"),
+    }
     found = {"battery_v": battery_of(payload[:2])}
     if with_probe:
         found["temperature_c"] = temperature_of(payload[5:7])
@@ -31,7 +36,6 @@ def _read(payload: bytes, with_probe: bool) -> Decoded:
     if reason is None:
         found["distance_m"] = distance_mm / 1_000.0
     values, problems = keep_in_range(found, _RANGES)
-    frame = {"interrupt": payload[4] != 0, "sensor_found": payload[7] != 0}
     return live_or_status(values, frame, problems if reason is None else [reason, *problems])
 
 

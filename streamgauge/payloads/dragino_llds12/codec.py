@@ -8,6 +8,7 @@ from streamgauge.payloads._dragino import (
     PROBE_RANGE,
     DraginoCodec,
     battery_of,
+    flag_of,
     millis_field,
     temperature_field,
     temperature_of,
@@ -33,6 +34,7 @@ def _read(payload: bytes, with_probe: bool) -> Decoded:
     if payload[0] == _REPLY_HEAD or message_type != NORMAL_UPLINK:
         problem = f"message type {message_type}, first byte {payload[0]}: a reply on the configuration, no measurement"
         return Decoded(samples=(), frame={"message_type": message_type}, problems=(problem,))
+    interrupt = flag_of(payload[8], "the interrupt flag")
     found = {"battery_v": battery_of(payload[:2])}
     if with_probe:
         found["temperature_c"] = temperature_of(payload[2:4])
@@ -43,7 +45,7 @@ def _read(payload: bytes, with_probe: bool) -> Decoded:
     values, problems = keep_in_range(found, _RANGES)
     frame = {
         "signal_strength": strength,
-        "interrupt": payload[8] != 0,
+        "interrupt": interrupt,
         "lidar_temperature_c": int.from_bytes(payload[9:10], "big", signed=True),
         "message_type": message_type,
     }

@@ -81,3 +81,12 @@ def test_a_status_with_an_impossible_battery_keeps_the_rest() -> None:
         "sub_band": 255,
     }
     assert "battery_v 0" in decoded.problems[0]
+
+
+@pytest.mark.parametrize(("model", "place"), [("dragino_ldds45", 4), ("dragino_ldds45", 7), ("dragino_llds12", 8)])
+def test_a_flag_that_is_neither_0_nor_1_is_another_models(model: str, place: int) -> None:
+    codec = registry.find(model)
+    frame = bytearray(codec.encode(VALUES, {}))
+    frame[place] = 2
+    with pytest.raises(PayloadRefused, match="another model's"):
+        codec.decode(bytes(frame), 2, {})

@@ -321,3 +321,9 @@ def test_the_document_names_every_key_and_every_value() -> None:
     keys = ["model", "measures", "f_port", "length", "min_length", "match", "status", "name", "offset", "type", "bits"]
     keys += ["scale", "range", "invalid", "sample", "unit", *fields.VALUE_NAMES]
     assert [key for key in keys if f"`{key}`" not in text] == []
+
+
+def test_a_frame_with_both_lengths_is_told_beside_everything_else(tmp_path: Path) -> None:
+    found = problems_of(tmp_path, one_frame("f_port = 0\nlength = 3\nmin_length = 3\n", DISTANCE))
+    assert any("f_port" in problem for problem in found)
+    assert any("give either length" in problem for problem in found)
