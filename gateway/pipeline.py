@@ -78,6 +78,8 @@ class Pipeline:
             receptions: as the forwarder heard them.
             done: called, from another thread, once all that they hold is committed.
         """
+        if self._stopping:
+            return  # A frame that was heard and not kept would spoil the counters of those behind it.
         if not self._around.keeper.has_room():
             NO_ROOM.labels("udp").inc()
             return
@@ -92,7 +94,7 @@ class Pipeline:
             counters += self._counter(heard)
             answers += [heard.answer] if heard.answer is not None else []
             self._note(heard, content, now_us)
-        self._keep(Parcel(entries, counters, partial(self._finish, answers, done)), "udp")
+        self._keep(Parcel(entries, counters, partial(self._finish, answers, done)))
 
     def take_message(
         self, device: Device, payload: bytes, way: Way, done: Callable[[], None]
@@ -117,8 +119,11 @@ class Pipeline:
             self._around.refused.keep(
                 source=way, device=device.name, reason=str(item.reason), detail=item.detail, payload=item.payload
             )
+        if not self._around.keeper.submit(Parcel(self._stamp(readings, now_us), (), done)):
+            NO_ROOM.labels(way).inc()  # Others were faster. It is sent again, and waiting would hold its thread.
+            return None
+        READINGS_ACCEPTED.labels(way).inc(len(readings))
         self._around.journal.record(note_of_message(device, way, readings, rejected, len(payload), now_us))
-        self._keep(Parcel(self._stamp(readings, now_us), (), done), way)
         return readings, rejected
 
     def take_published(self, name: str, payload: bytes, done: Callable[[], None]) -> bool:
@@ -174,13 +179,13 @@ class Pipeline:
     def _note(self, heard: Heard, content: Content, now_us: int) -> None:
         self._around.journal.record(note_of_frame(heard, content, from_microseconds(now_us)))
 
-    def _keep(self, parcel: Parcel, way: Way) -> None:
-        """Hand a parcel over. What was heard waits for room: its counter is taken, and would be refused a second time."""
+    def _keep(self, parcel: Parcel) -> None:
+        """Hand frames over. What was heard waits for room: its counter is taken, and would be refused a second time."""
         while not self._around.keeper.submit(parcel):
             if self._stopping:
                 return  # Nobody was told that it is kept, and what is committed knows nothing of its counter.
             time.sleep(ROOM_WAIT_S)
-        READINGS_ACCEPTED.labels(way).inc(len(parcel.entries))
+        READINGS_ACCEPTED.labels("udp").inc(len(parcel.entries))
 
     def _finish(self, answers: Sequence[Answer], done: Callable[[], None]) -> None:
         done()

@@ -1,0 +1,108 @@
+"""The pipeline where room runs out or a clock is wrong: nothing is lost without a trace, nobody waits for ever."""
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway.devices import Device
+from gateway.entries import Parcel
+from gateway.journal import Journal
+from gateway.pipeline import Pipeline, Surroundings
+from gateway.radio.network import Network
+from gateway.radio.sessions import SessionStore
+from gateway.refused import RefusedPayloads
+from streamgauge.lorawan.gwmp import Reception
+from streamgauge.payloads.installation import Installation
+from streamgauge.payloads.registry import find
+from streamgauge.wire import Limits
+from tests.unit.gateway.lorawan_field import EAST, GATEWAY_KEY, abp_device, abp_frame
+
+NOW_US = 1_795_000_000_000_000
+BRIDGE = abp_device(codec=find("decentlab_dl_mbx"), installation=Installation(sensor_height_m=6.0))
+QUAY = Device(name="quay", codec=None, parameters={}, installation=Installation(), activation="ip")
+PAYLOAD = bytes.fromhex("02012f000304d200010bb1")
+
+
+class Keeper:
+    """Takes parcels while it has room; whether it says so beforehand is another question, as others may be faster."""
+
+    def __init__(self) -> None:
+        self.parcels: list[Parcel] = []
+        self.seems_free = self.is_free = True
+
+    def has_room(self) -> bool:
+        return self.seems_free
+
+    def submit(self, parcel: Parcel) -> bool:
+        if self.is_free:
+            self.parcels.append(parcel)
+        return self.is_free
+
+
+@pytest.fixture
+def keeper() -> Keeper:
+    return Keeper()
+
+
+@pytest.fixture
+def now() -> list[int]:
+    return [NOW_US]
+
+
+@pytest.fixture
+def pipeline(keeper: Keeper, now: list[int], tmp_path: Path) -> Pipeline:
+    return Pipeline(
+        Surroundings(
+            devices={"bridge": BRIDGE, "quay": QUAY},
+            network=Network([BRIDGE, QUAY], SessionStore(tmp_path / "sessions.db", GATEWAY_KEY), {}),
+            keeper=keeper,  # type: ignore[arg-type]
+            journal=Journal(),
+            refused=RefusedPayloads(tmp_path),
+            send_downlink=lambda _: None,
+            is_precious=lambda _: False,
+            limits=Limits(65_536, 1_000, datetime(2000, 1, 1, tzinfo=UTC), timedelta(minutes=10)),
+            now_us=lambda: now[0],
+        )
+    )
+
+
+def receptions(*counters: int, payload: bytes = PAYLOAD) -> Sequence[Reception]:
+    return [Reception(phy=abp_frame(BRIDGE, f_cnt, payload), forwarder=EAST, rssi_dbm=-80.0) for f_cnt in counters]
+
+
+def within(seconds: float, call: Callable[[], object]) -> list[object]:
+    """What the call returns, or nothing if it is not back in time."""
+    returned: list[object] = []
+    thread = threading.Thread(target=lambda: returned.append(call()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return returned
+
+
+def test_a_message_for_which_others_took_the_room_is_not_taken_and_holds_nobody(
+    pipeline: Pipeline, keeper: Keeper, tmp_path: Path
+) -> None:
+    keeper.is_free = False
+    payload = b'[{"level_m":1},{"level_m":"much"}]'
+    assert within(2.0, lambda: pipeline.take_message(QUAY, payload, "http", lambda: None)) == [None]
+    keeper.is_free = True
+    taken = pipeline.take_message(QUAY, payload, "http", lambda: None)
+    assert taken is not None
+    assert [len(part) for part in taken] == [1, 1]
+    assert '"bad_number"' in (tmp_path / "refused.log").read_text()
+
+
+def test_what_is_heard_while_stopping_leaves_no_counter_without_its_reading(pipeline: Pipeline, keeper: Keeper) -> None:
+    keeper.is_free = False
+    waiting = threading.Thread(target=lambda: pipeline.take_frames(receptions(0), lambda: None), daemon=True)
+    waiting.start()
+    pipeline.stop()
+    waiting.join(5)
+    assert not waiting.is_alive()
+    keeper.is_free = True
+    pipeline.take_frames(receptions(1), lambda: None)
+    counters = [counter for parcel in keeper.parcels for counter in parcel.counters]
+    assert not any(counter.window >> (counter.newest - 0) & 1 for counter in counters), "frame 0 was never kept"
