@@ -26,7 +26,11 @@ log = logging.getLogger("streamgauge.gateway.http")
 COMMIT_TIMEOUT_S = 10.0
 RETRY_AFTER_S = 5
 PAGE_USER = "installer"
-THREADS = 8
+THREADS = 12
+WAITING_MAX = 8
+"""So many requests wait for the disk at once: the page, /health and /metrics must answer while it hangs or is full."""
+TURN_TIMEOUT_S = 0.2
+"""So long a request waits to be one of them; a disk that is well has finished with others by then."""
 MAX_NAMED_PROBLEMS = 100
 
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
@@ -48,8 +52,13 @@ def http_application(
         max_body_bytes: longest request that is read.
     """
     by_token = {device.token_sha256: device for device in devices if device.token_sha256 is not None}
+    may_wait = threading.BoundedSemaphore(WAITING_MAX)
 
     def application(environ: Mapping[str, Any], start: StartResponse) -> Iterable[bytes]:
+        content = answer(environ, start)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else content
+
+    def answer(environ: Mapping[str, Any], start: StartResponse) -> Iterable[bytes]:
         method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
         if path == "/health":
             return _json(start, HTTPStatus.OK, {"status": "ok"})
@@ -59,7 +68,20 @@ def http_application(
         if path == "/readings":
             if method != "POST":
                 return _problem(start, HTTPStatus.METHOD_NOT_ALLOWED, "Readings are posted", [("Allow", "POST")])
-            return _post_readings(environ, start, by_token, handle, max_body_bytes)
+            device = _device_of(environ, by_token)
+            if device is None:
+                return _problem(
+                    start,
+                    HTTPStatus.UNAUTHORIZED,
+                    "A sensor's token is needed: Authorization: Bearer …",
+                    [("WWW-Authenticate", "Bearer")],
+                )
+            if not may_wait.acquire(timeout=TURN_TIMEOUT_S):
+                return _later(start, "Others wait for the disk already")
+            try:
+                return _post_readings(environ, start, device, handle, max_body_bytes)
+            finally:
+                may_wait.release()
         if page_password is not None and not _knows_password(environ, page_password):
             challenge = [("WWW-Authenticate", 'Basic realm="Streamgauge gateway", charset="UTF-8"')]
             return _problem(
@@ -113,16 +135,10 @@ class HttpServer:
 def _post_readings(
     environ: Mapping[str, Any],
     start: StartResponse,
-    by_token: Mapping[bytes, Device],
+    device: Device,
     handle: Handle,
     max_body_bytes: int,
 ) -> Iterable[bytes]:
-    device = _device_of(environ, by_token)
-    if device is None:
-        challenge = [("WWW-Authenticate", "Bearer")]
-        return _problem(
-            start, HTTPStatus.UNAUTHORIZED, "A sensor's token is needed: Authorization: Bearer …", challenge
-        )
     payload = environ["wsgi.input"].read(max_body_bytes + 1)
     if len(payload) > max_body_bytes:
         return _problem(start, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"At most {max_body_bytes} bytes are taken")

@@ -1,7 +1,10 @@
 """The gateway's HTTP: 201 only once the readings are kept, and every refusal in words."""
 
+import socket
 import threading
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -12,7 +15,7 @@ import pytest
 
 from gateway import receive_http
 from gateway.devices import Device
-from gateway.receive_http import HttpServer, http_application
+from gateway.receive_http import THREADS, WAITING_MAX, HttpServer, http_application
 from streamgauge.errors import DeadReason
 from streamgauge.payloads.installation import Installation
 from streamgauge.wire import Rejected
@@ -37,12 +40,14 @@ class Buffer:
 
     def __init__(self) -> None:
         self.payloads: list[bytes] = []
+        self.dones: list[Callable[[], None]] = []
         self.has_room, self.keeps, self.refused = True, True, 0
 
     def handle(self, _device: Device, payload: bytes, done: Callable[[], None]) -> Any:
         if not self.has_room:
             return None
         self.payloads.append(payload)
+        self.dones.append(done)
         if self.keeps:
             threading.Timer(0.01, done).start()
         return [object()], [
@@ -107,6 +112,28 @@ def test_a_full_buffer_and_a_slow_disk_say_later(url: str, buffer: Buffer) -> No
     assert post(url, b"{}")[0] == 503
 
 
+def test_while_the_disk_hangs_the_page_and_its_health_still_answer(
+    url: str, buffer: Buffer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receive_http, "COMMIT_TIMEOUT_S", 5.0)
+    buffer.keeps = False
+    answers: list[int] = []
+    posting = [threading.Thread(target=lambda: answers.append(post(url, b"{}")[0])) for _ in range(2 * THREADS)]
+    for one in posting:
+        one.start()
+    begun_s = time.monotonic()
+    while len(buffer.payloads) < WAITING_MAX and time.monotonic() - begun_s < 2.0:
+        time.sleep(0.01)
+    assert ask(url + "/health")[0] == 200
+    assert time.monotonic() - begun_s < 4.0
+    assert len(buffer.payloads) == WAITING_MAX
+    for done in buffer.dones:
+        done()
+    for one in posting:
+        one.join()
+    assert set(answers) == {201, 503}
+
+
 def test_what_is_refused_is_named(url: str, buffer: Buffer) -> None:
     buffer.refused = 2
     status, headers, problem = post(url, b"[]")
@@ -133,3 +160,13 @@ def test_health_and_metrics_need_no_password_and_the_page_does(url: str) -> None
 def test_readings_are_posted(url: str) -> None:
     status, headers, _ = ask(url + "/readings")
     assert (status, headers["Allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize("path", ["/health", "/metrics", "/readings"])
+def test_head_has_no_content(url: str, path: str) -> None:
+    address = urllib.parse.urlsplit(url)
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=10) as one:
+        one.sendall(f"HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: one.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 ")
+    assert answer.endswith(b"\r\n\r\n")
