@@ -133,8 +133,16 @@ class MilesightCodec:
             unpacked = Unpacked(self.ranges_for(parameters))
         except ValueError as error:
             raise PayloadRefused(str(error)) from error
-        _walk(payload, self._channels, unpacked)
+        self._disbelieve(_walk(payload, self._channels, unpacked), unpacked)
         return _as_decoded(unpacked)
+
+    def _disbelieve(self, cut_head: bytes | None, unpacked: Unpacked) -> None:
+        """Leave the water's value out if the frame was cut off where it says whether the sensor is tilted."""
+        if cut_head is None or self.water not in unpacked.values:
+            return
+        if any(quantity is TILT and head.startswith(cut_head) for head, quantity in self.live.items()):
+            del unpacked.values[self.water]
+            unpacked.problems.append(f"{self.water} left out: whether the sensor is tilted was cut off")
 
     def encode(self, values: Mapping[str, float], parameters: Mapping[str, float]) -> bytes:
         """Make one live frame; see ``base.Codec.encode``."""
@@ -209,7 +217,8 @@ def _put(quantity: Quantity, content: bytes, unpacked: Unpacked) -> None:
         unpacked.problems.append(f"{quantity.name} stands twice: {first:g} is kept, {value:g} left out")
 
 
-def _walk(payload: bytes, channels: Mapping[bytes, Channel], unpacked: Unpacked) -> None:
+def _walk(payload: bytes, channels: Mapping[bytes, Channel], unpacked: Unpacked) -> bytes | None:
+    """Read channel after channel. Returns the head of the one in which the payload ends, if it does."""
     position, size = 0, len(payload)
     while position < size:
         head = payload[position : position + 2]
@@ -219,12 +228,13 @@ def _walk(payload: bytes, channels: Mapping[bytes, Channel], unpacked: Unpacked)
             if position == 0:
                 raise PayloadRefused(reason)
             unpacked.problems.append(f"{reason}; what came before is kept")
-            return
+            return head if channel is not None or len(head) < 2 else None
         position += 2
         channel.read(payload[position : position + channel.length], unpacked)
         position += channel.length
     if size == 0:
         raise PayloadRefused("the payload is empty")
+    return None
 
 
 def _why_it_ends(head: bytes, position: int, channel: Channel | None) -> str:

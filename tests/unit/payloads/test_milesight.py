@@ -138,3 +138,14 @@ def test_a_position_that_nobody_knows_is_told() -> None:
     decoded = registry.find("milesight_em400_mud").decode(bytes.fromhex("04824408 050007"), 85, {})
     assert decoded.samples[0].values == {"distance_m": 2.116}
     assert "tilted 7" in decoded.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "frame"),
+    [("milesight_em310_udl", "01755c 03824408 040001"), ("milesight_em400_mud", "01755c 03670101 04824408 050001")],
+)
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_tilted_sensors_frame_cut_off_within_the_tilt_gives_no_distance(model: str, frame: str, missing: int) -> None:
+    decoded = registry.find(model).decode(bytes.fromhex(frame)[:-missing], 85, {})
+    assert not any("distance_m" in sample.values for sample in decoded.samples)
+    assert "tilted was cut off" in decoded.problems[-1]
