@@ -127,7 +127,8 @@ def test_while_the_disk_hangs_the_page_and_its_health_still_answer(
     assert ask(url + "/health")[0] == 200
     assert time.monotonic() - begun_s < 4.0
     assert len(buffer.payloads) == WAITING_MAX
-    for done in buffer.dones:
+    buffer.keeps = True
+    for done in list(buffer.dones):
         done()
     for one in posting:
         one.join()
