@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
@@ -32,6 +32,9 @@ log = logging.getLogger("streamgauge.gateway.network")
 NET_ID: Final = 0
 """The NetID of private and experimental networks (LoRaWAN Backend Interfaces 1.0, annex): DevAddr begins with 7 zero bits."""
 
+SENT_AGAIN_S: Final = 300.0
+"""The same bytes within this time are the same frame, also of a device that may begin anew: forwarders repeat frames."""
+
 _DEV_ADDR_BITS: Final = 25
 _CLOCK_US: Final = 1 << 32
 _APP_NONCES_SINCE: Final = datetime(2020, 1, 1, tzinfo=UTC)
@@ -51,7 +54,9 @@ class Downlink:
 
 @dataclass(slots=True)
 class _Live:
-    """A session in use. ``window`` None: nothing is known of its counter. ``waiting``: no frame of it was ever heard."""
+    """A session in use. ``window`` None: nothing is known of its counter. ``waiting``: no frame of it was ever heard.
+    ``taken``: of a device that may begin anew, its last frames by counter: MIC, and when they were heard (monotonic).
+    """
 
     id: str
     device: str
@@ -60,6 +65,7 @@ class _Live:
     keys: SessionKeys
     window: Window | None
     waiting: bool
+    taken: dict[int, tuple[bytes, float]] = field(default_factory=dict)
 
 
 class Network:
@@ -192,10 +198,12 @@ class Network:
         """A frame whose MIC fits: it is its device's; whether it is taken is its counter's question."""
         before = live.window
         verdict = counters.judge(before, f_cnt)
-        restarted = before is not None and live.may_restart and _begins_anew(verdict, f_cnt, before)
+        restarted = live.may_restart and not verdict.is_taken and not self._is_sent_again(live, frame, f_cnt)
         if before is not None and not verdict.is_taken and not restarted:
             return _refuse_counter(frame, reception, live, f_cnt, before)
         live.window = Window(f_cnt, 1) if restarted else counters.take(before, f_cnt)
+        if live.may_restart:
+            self._remember(live, frame, f_cnt)
         if live.waiting:
             self._settle(live)
         counter = CounterState(live.id, live.window.newest, live.window.bits)
@@ -227,6 +235,19 @@ class Network:
             restarted=restarted,
             answer=answer,
         )
+
+    def _is_sent_again(self, live: _Live, frame: DataFrame, f_cnt: int) -> bool:
+        """Whether a frame with a counter that was taken is that very frame, rather than one of a device that began anew."""
+        if (known := live.taken.get(f_cnt)) is None:  # Since the start it was not heard; the newest one may have been, just before.
+            return live.window is not None and f_cnt == live.window.newest
+        mic, heard_s = known
+        return mic == frame.mic and self._monotonic_s() - heard_s <= SENT_AGAIN_S
+
+    def _remember(self, live: _Live, frame: DataFrame, f_cnt: int) -> None:
+        live.taken.pop(f_cnt, None)
+        live.taken[f_cnt] = frame.mic, self._monotonic_s()
+        if len(live.taken) > counters.WINDOW_BITS:
+            del live.taken[next(iter(live.taken))]
 
     def _settle(self, live: _Live) -> None:
         """The device uses its new session: those before are over (§6.2.5)."""
@@ -358,11 +379,6 @@ def personal_session_id(dev_addr: bytes, keys: SessionKeys) -> str:
 
 def _live_of(device: Device, session: Session) -> _Live:
     return _Live(session.id, device.name, False, session.dev_addr, session.keys, None, waiting=not session.proven)
-
-
-def _begins_anew(verdict: Verdict, f_cnt: int, window: Window) -> bool:
-    # The newest frame itself once more is the device not having heard its acknowledgement.
-    return not verdict.is_taken and f_cnt != window.newest
 
 
 def _refuse_counter(frame: DataFrame, reception: Reception, live: _Live, f_cnt: int, window: Window) -> Refused:

@@ -135,12 +135,32 @@ def test_a_device_that_forgets_its_counter_begins_anew_only_where_it_may(tmp_pat
     for device in (BRIDGE, relaxed):
         field.hear(abp_frame(device, 70_000, b"a"))
     assert refusal(field.hear(abp_frame(BRIDGE, 0))) is Refusal.OLD_COUNTER
-    for f_cnt, restarted in ((0, True), (1, False), (0, True)):
-        heard = field.hear(abp_frame(relaxed, f_cnt, b"b"))
+    for f_cnt, payload, restarted in ((0, b"b", True), (1, b"c", False), (0, b"d", True)):
+        heard = field.hear(abp_frame(relaxed, f_cnt, payload))
         assert isinstance(heard, Uplink)
         assert heard.restarted is restarted
         field.pass_time(20)
-    assert refusal(field.hear(abp_frame(relaxed, 0, b"b"))) is Refusal.REPLAYED_COUNTER  # sent again, not begun anew
+    assert refusal(field.hear(abp_frame(relaxed, 0, b"d"))) is Refusal.REPLAYED_COUNTER  # sent again, not begun anew
+
+
+def test_a_forwarder_that_repeats_frames_does_not_double_those_of_a_device_that_may_begin_anew(tmp_path: Path) -> None:
+    relaxed = abp_device("old", dev_addr=b"\x05\x05\x05\x05", key=3, relax_counter=True)
+    field = Field(tmp_path / "sessions.db", [relaxed])
+    sent = [abp_frame(relaxed, f_cnt, bytes([f_cnt])) for f_cnt in range(100)]
+    for phy in sent:
+        assert isinstance(field.hear(phy), Uplink)
+        field.pass_time(1)
+    for phy in sent[-50:]:
+        field.pass_time(1)
+        assert refusal(field.hear(phy)) is Refusal.REPLAYED_COUNTER
+
+
+def test_a_device_that_sends_one_frame_after_each_power_up_is_heard_every_time(tmp_path: Path) -> None:
+    relaxed = abp_device("old", dev_addr=b"\x05\x05\x05\x05", key=3, relax_counter=True)
+    field = Field(tmp_path / "sessions.db", [relaxed])
+    for payload in (b"a", b"b", b"b", b"c"):
+        assert isinstance(field.hear(abp_frame(relaxed, 0, payload)), Uplink), payload
+        field.pass_time(600)
 
 
 def test_copies_of_several_forwarders_are_one_frame_and_the_best_is_told(field: Field) -> None:
