@@ -8,9 +8,6 @@ from pathlib import Path
 
 log = logging.getLogger("streamgauge.gateway.ballast")
 
-_HEADROOM_BYTES = 16 * 2**20
-"""The ballast is laid again only when so much more than itself is free, or it would be given up again at once."""
-
 
 class Ballast:
     """One file of a fixed size, really allocated.
@@ -30,11 +27,11 @@ class Ballast:
         return self._size_bytes > 0 and self._path.exists()
 
     def lay(self) -> bool:
-        """Occupy the space if it is not occupied and the disk has plenty; returns whether it is now."""
+        """Occupy the space if it is not occupied and twice as much is free; returns whether it is now."""
         if self.is_laid or not self._size_bytes:
             return self.is_laid
         try:
-            if shutil.disk_usage(self._path.parent).free < self._size_bytes + _HEADROOM_BYTES:
+            if shutil.disk_usage(self._path.parent).free < 2 * self._size_bytes:
                 return False
             self._allocate()
         except OSError as error:

@@ -6,10 +6,15 @@ the file, not even in part.
 When the buffer is full (``max_bytes``, or the disk), ordinary readings are given up oldest first, and precious ones, which
 a rule or the score has marked, oldest first when no ordinary ones are left. The file keeps its greatest length: pages of
 deleted rows are used again, so that a full disk does not stop a buffer that has room inside.
+
+On a full disk the log must still find its way into the file, or not even a deletion could be written. So the file stops
+growing while there is still space for a whole log; should another program fill the disk all the same, the ballast is given up
+and what the log holds takes its place. It grows again when there is plenty.
 """
 
 import fcntl
 import logging
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +24,7 @@ from gateway.ballast import Ballast
 from gateway.buffer_faults import BufferFull, BufferInUse, BufferUnwritable, FileDamaged, ParcelTooLarge
 from gateway.buffer_file import BufferFile, Sizes
 from gateway.buffer_rows import Buffered, Changes, Context, Improvement, Outcome, SeqRange
+from gateway.buffer_schema import PAGE_BYTES
 from gateway.entries import CounterState, Entry, Parcel
 from gateway.seldom import Seldom
 from streamgauge.gateway_metrics import BUFFER_DROPPED, BUFFER_FAULTS, COMMIT_SECONDS, READINGS_REFUSED
@@ -31,6 +37,7 @@ _SHARE_DROPPED = 200
 """When room is made, at least the 200th part of all readings goes at once, so that it is not made for every reading."""
 
 _SPARE_PAGES = 16
+_MOST_PAGES_PER_READING = 6
 _MAX_REBUILDS = 2
 _DISK_STEPS = 4
 _NO_END = 2**63 - 1
@@ -56,7 +63,7 @@ class Buffer:
         sizes = Sizes.of(max_bytes)
         self._file = BufferFile(directory / FILE_NAME, sizes)
         self._ballast = Ballast(directory / "ballast", sizes.ballast_bytes)
-        self._ballast_bytes = sizes.ballast_bytes
+        self._sizes = sizes
         self._dropping = Seldom(log, logging.WARNING, "the buffer is full: readings are given up")
         self.dropped = 0
         """Readings given up since the start."""
@@ -149,12 +156,18 @@ class Buffer:
 
     def size_bytes(self) -> int:
         """The present size of the buffer's files, ballast included."""
-        return self._file.size_bytes() + (self._ballast_bytes if self._ballast.is_laid else 0)
+        return self._file.size_bytes() + (self._sizes.ballast_bytes if self._ballast.is_laid else 0)
 
     def lay_ballast(self) -> None:
-        """Occupy the ballast's space again if it was given up and the disk has plenty; call it about once a minute."""
+        """Occupy the ballast's space again, and let the file grow again, if the disk has plenty; call it about once a minute.
+
+        Raises:
+            BufferUnwritable: the file cannot be used now.
+        """
         with self._file.writing:
-            self._ballast.lay()
+            self._file.open()
+            if self._ballast.lay() and self._free_bytes() > 2 * self._low_bytes():
+                self._file.let_grow(is_allowed=True)
 
     def close(self) -> None:
         """Carry the write-ahead log over and let go of the folder."""
@@ -179,6 +192,8 @@ class Buffer:
         while True:
             try:
                 self._file.open()
+                if self._file.may_grow and self._free_bytes() < self._low_bytes():
+                    self._file.let_grow(is_allowed=False)
                 with self._file.transaction() as connection:
                     return buffer_rows.apply(connection, changes, self.last_seq + 1, to_drop)
             except FileDamaged as damage:
@@ -201,19 +216,33 @@ class Buffer:
         """
         incoming = sum(len(parcel.entries) for parcel in changes.parcels)
         everything = self.count + incoming
-        if self._file.free_pages() < _SPARE_PAGES + incoming // 2:
-            # Our own bound, not the disk's.
-            if to_drop >= everything:
+        if not full.is_disk and self._file.free_pages() < _SPARE_PAGES + incoming * _MOST_PAGES_PER_READING:
+            if to_drop >= everything and self._file.may_grow:
                 raise ParcelTooLarge(f"{incoming} readings do not fit into the buffer; enlarge it") from full
-            return self._more_to_drop(to_drop, incoming)
-        if attempt == 1:
-            BUFFER_FAULTS.labels("disk_full").inc()
-        if attempt > _DISK_STEPS or (attempt == _DISK_STEPS and not self._ballast.give_up()):
+            more = self._more_to_drop(to_drop, incoming)
+            if not self._file.may_grow and more > self.count and not self.precious_count:
+                raise full  # The disk is to blame: what comes now waits, rather than being taken and given up at once.
+            return more
+        if attempt > _DISK_STEPS:
             raise full
-        self._file.carry_log_over()
-        if attempt == 1 or not incoming:
+        BUFFER_FAULTS.labels("disk_full").inc(attempt == 1)
+        if attempt == 1:
+            self._file.carry_log_over()
             return to_drop
-        return self._more_to_drop(to_drop, incoming)
+        self._ballast.give_up()
+        self._file.carry_log_over()
+        self._file.let_grow(is_allowed=False)
+        return self._more_to_drop(to_drop, incoming) if incoming else to_drop
+
+    def _free_bytes(self) -> int:
+        try:
+            return shutil.disk_usage(self._file.path.parent).free
+        except OSError:
+            return 0
+
+    def _low_bytes(self) -> int:
+        """So much must be free for the file to grow: what a whole log takes."""
+        return self._sizes.log_pages * PAGE_BYTES
 
     def _more_to_drop(self, to_drop: int, incoming: int) -> int:
         if to_drop:

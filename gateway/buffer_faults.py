@@ -38,7 +38,13 @@ class BufferUnwritable(TransientError):
 
 
 class BufferFull(BufferUnwritable):
-    """There is no space left, neither on the disk nor by giving readings up."""
+    """There is no space left, neither on the disk nor by giving readings up.
+
+    Attributes:
+        is_disk: it came when the log was written: it is the disk, not the file's own bound.
+    """
+
+    is_disk = False
 
 
 class BufferInUse(TransientError):

@@ -20,7 +20,7 @@ log = logging.getLogger("streamgauge.gateway.buffer")
 Result = TypeVar("Result")
 
 _LARGEST_BALLAST_BYTES = 4 * 2**20
-_LARGEST_LOG_PAGES = 1_000
+_LARGEST_LOG_PAGES = 750
 _LARGEST_LOG_BYTES = 8 * 2**20
 _MAX_REBUILDS = 2
 _ROWS_LOOKED_AT = 100
@@ -36,8 +36,11 @@ class Sizes(NamedTuple):
 
     @classmethod
     def of(cls, max_bytes: int) -> "Sizes":
-        """A sixteenth, at most 4 MiB, is ballast; an eighth, at most 8 MiB, is for the write-ahead log."""
-        ballast_bytes = min(_LARGEST_BALLAST_BYTES, max_bytes // 16)
+        """An eighth, at most 4 MiB, is ballast; an eighth, at most 8 MiB, is for the write-ahead log.
+
+        The log is carried over long before it is as long as the ballast: what it holds fits into the ballast's place.
+        """
+        ballast_bytes = min(_LARGEST_BALLAST_BYTES, max_bytes // 8)
         log_bytes = min(_LARGEST_LOG_BYTES, max_bytes // 8)
         log_pages = max(8, min(_LARGEST_LOG_PAGES, log_bytes // (2 * PAGE_BYTES)))
         return cls((max_bytes - ballast_bytes - log_bytes) // PAGE_BYTES, log_pages, log_bytes, ballast_bytes)
@@ -54,6 +57,7 @@ class BufferFile:
         writing: the lock to hold around ``open``, ``transaction``, ``rebuild`` and whatever belongs together with them.
         count, precious_count: its rows, counted when it was opened; the owner keeps them up.
         last_seq: the highest sequence number that was ever used, likewise.
+        may_grow: see ``let_grow``.
     """
 
     def __init__(self, path: Path, sizes: Sizes) -> None:
@@ -66,6 +70,7 @@ class BufferFile:
         self._reader: sqlite3.Connection | None = None
         self._generation = 0
         self._is_suspect = self._is_shut = False
+        self.may_grow = True
 
     def open(self) -> None:
         """Open the file unless it is open and sound; a damaged one is rebuilt.
@@ -115,7 +120,13 @@ class BufferFile:
         with self._faults() as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
-            connection.execute("COMMIT")
+            try:
+                connection.execute("COMMIT")
+            except DATABASE_ERRORS as error:
+                fault = fault_of(error)
+                if isinstance(fault, BufferFull):
+                    fault.is_disk = True
+                raise fault from error
 
     def read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
         """The result of a query, beside whatever is being written. A file that turns out to be damaged is rebuilt first.
@@ -173,9 +184,18 @@ class BufferFile:
     def free_pages(self) -> int:
         """How many pages may still be written before the file has its greatest length."""
         with self._faults() as connection:
-            used = connection.execute("PRAGMA page_count").fetchone()[0]
-            unused = connection.execute("PRAGMA freelist_count").fetchone()[0]
-        return int(self._sizes.pages - used + unused)
+            most, used, unused = (
+                connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("max_page_count", "page_count", "freelist_count")
+            )
+        return int(most - used + unused)
+
+    def let_grow(self, *, is_allowed: bool) -> None:
+        """Whether the file may grow up to its bound, or only use the pages that it has."""
+        with self._faults() as connection:
+            # SQLite makes the present length of it if less is asked for.
+            connection.execute(f"PRAGMA max_page_count = {self._sizes.pages if is_allowed else 1}").fetchone()
+        self.may_grow = is_allowed
 
     def carry_log_over(self) -> None:
         """Let the log be written from its beginning again, which needs no new space; it may fail on a full disk."""
@@ -200,6 +220,7 @@ class BufferFile:
                     self.path, log_pages=sizes.log_pages, log_bytes=sizes.log_bytes, max_pages=sizes.pages
                 )
                 self._keep_damaged_log(writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1])
+                self.may_grow = True
                 self._reader = connect_reader(self.path)
                 self._count(writer)
                 sync_folder(self.path.parent)
@@ -249,6 +270,8 @@ class BufferFile:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
             self._is_suspect = connection.in_transaction
+            if isinstance(error, BufferUnwritable):
+                self._is_suspect |= not isinstance(error, BufferFull)
             if not isinstance(error, DATABASE_ERRORS):
                 raise
             fault = fault_of(error)

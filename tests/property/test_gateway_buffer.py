@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.batches import BatchMaker, BatchOptions
+from gateway.batches import PARTS, BatchMaker, BatchOptions
 from gateway.buffer import FILE_NAME, Buffer
 from gateway.buffer_rows import Buffered
 from gateway.entries import CounterState, Entry, Parcel
@@ -52,7 +52,7 @@ class BufferMachine(RuleBasedStateMachine):
         self.maker = BatchMaker(self.buffer, self.outbox, options, overhead_bytes=50)
         self.maker.start_over(self.now_s)
         self.seqs: list[int] = [row.seq for row in self.rows()]
-        self.dropped_before = self.divisions = 0
+        self.dropped_before = self.extra_batches = 0
 
     def rows(self) -> list[Buffered]:
         return self.buffer.first_pending(0, 1_000_000)
@@ -100,7 +100,7 @@ class BufferMachine(RuleBasedStateMachine):
         self.maker.fill(self.now_s)
         for batch in self.outbox.due(self.now_s):
             self.outbox.sent(batch, self.now_s)
-        assert all(self.outbox.in_lane(lane) <= WINDOW + self.divisions for lane in Lane)
+        assert all(self.outbox.in_lane(lane) <= WINDOW + self.extra_batches for lane in Lane)
         self.assert_nothing_twice_under_way()
 
     def assert_nothing_twice_under_way(self) -> None:
@@ -135,13 +135,13 @@ class BufferMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.outbox))
     @rule(which=st.integers(0, 100))
     def divide(self, which: int) -> None:
-        self.divisions += 1
+        self.extra_batches += PARTS
         self.maker.divide(list(self.outbox)[which % len(self.outbox)], self.now_s)
         self.assert_nothing_twice_under_way()
 
     @rule()
     def reconnect(self) -> None:
-        self.divisions += WINDOW
+        self.extra_batches += len(self.outbox)
         self.outbox.reconnected(self.now_s)
         self.maker.start_over(self.now_s)
 

@@ -6,6 +6,7 @@ import resource
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -162,7 +163,7 @@ def test_the_ballast_goes_when_nothing_else_helps_and_comes_back(
 
 
 def test_there_is_no_ballast_on_a_disk_that_is_nearly_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.ballast._HEADROOM_BYTES", 2**60)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2 * MIB - 1))
     ballast = Ballast(tmp_path / "ballast", MIB)
     assert not ballast.lay()
     assert not ballast.give_up()
@@ -174,31 +175,69 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         open_buffer(tmp_path / "file")
 
 
-@pytest.mark.slow
-def test_on_a_small_disk_that_another_program_fills(tmp_path: Path) -> None:
-    mount = ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(tmp_path)]
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """A disk of its own, where the machine lets us mount one."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("a small disk cannot be mounted here")
     try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def assert_the_newest_are_there(buffer: Buffer, appended: int) -> None:
+    numbers = numbers_in(buffer)
+    assert numbers == list(range(appended - len(numbers), appended))
+    assert buffer.dropped == appended - len(numbers)
+
+
+@pytest.mark.slow
+def test_on_a_disk_that_another_program_fills(tmp_path: Path) -> None:
+    with small_disk(tmp_path, "40m"):
         buffer = open_buffer(tmp_path / "gateway", max_bytes=200 * MIB)
+        ballast, rest = tmp_path / "gateway" / "ballast", tmp_path / "rest"
         appended = fill(buffer, 0, 20)
-        rest = tmp_path / "rest"
         with contextlib.suppress(OSError), rest.open("wb") as file:
             while True:
                 file.write(b"x" * 4096)
                 file.flush()
-        with contextlib.suppress(BufferFull):
-            for _ in range(2_000):
-                appended = fill(buffer, appended, 1)
-        assert not (tmp_path / "gateway" / "ballast").exists()
-        numbers = numbers_in(buffer)
-        assert numbers == list(range(appended - len(numbers), appended))
-        assert buffer.dropped == appended - len(numbers)
-        rest.unlink()
-        appended = fill(buffer, appended, 10)
-        assert numbers_in(buffer)[-1] == appended - 1
+        appended = fill(buffer, appended, 1_000)
+        assert not ballast.exists()
+        assert buffer.count > 500
+        assert_the_newest_are_there(buffer, appended)
+        first = buffer.first_pending(0, 1)[0].seq
+        buffer.delete([(first, first + 99)])
         buffer.lay_ballast()
-        assert (tmp_path / "gateway" / "ballast").exists()
+        assert not ballast.exists()
+        rest.unlink()
+        buffer.lay_ballast()
+        assert ballast.exists()
+        dropped = buffer.dropped
+        fill(buffer, appended, 100)
+        assert buffer.dropped == dropped
         buffer.close()
-    finally:
-        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["6m", "20m"])
+def test_on_a_disk_that_is_smaller_than_the_buffer_may_become(tmp_path: Path, size: str) -> None:
+    with small_disk(tmp_path, size):
+        buffer = open_buffer(tmp_path, max_bytes=200 * MIB)
+        appended = fill(buffer, 0, 2_000)
+        assert_the_newest_are_there(buffer, appended)
+        assert buffer.count > 3_000
+        buffer.delete([(1, buffer.last_seq)])
+        assert buffer.count == 0
+        buffer.close()
+
+
+@pytest.mark.slow
+def test_on_a_disk_without_space_nothing_is_taken_and_nothing_given_up(tmp_path: Path) -> None:
+    with small_disk(tmp_path, "2m"):
+        buffer = open_buffer(tmp_path, max_bytes=200 * MIB)
+        with pytest.raises(BufferFull):
+            fill(buffer, 0, 100)
+        assert buffer.dropped == 0
+        buffer.close()
