@@ -6,7 +6,7 @@ from datetime import datetime
 from gateway.devices import Device
 from gateway.journal import Heard as Note
 from gateway.journal import Outcome, Way, values_of
-from gateway.radio.decode import UNKNOWN_CODEC, Content
+from gateway.radio.decode import TIME_OUT_OF_RANGE, UNKNOWN_CODEC, Content
 from gateway.radio.heard import Heard, JoinAccepted, MacOnly, Refusal, Refused, Repeat, Uplink
 from streamgauge.errors import DeadReason
 from streamgauge.lorawan.frames import FrameRefused, JoinRequest, parse
@@ -27,6 +27,10 @@ _OF_REFUSALS: Mapping[Refusal, Outcome] = {
     Refusal.JOIN_BAD_MIC: Outcome.JOIN_BAD_MIC,
     Refusal.REPLAYED_DEV_NONCE: Outcome.JOIN_REPLAYED,
     Refusal.SESSIONS_UNAVAILABLE: Outcome.NOT_KEPT,
+}
+_OF_CONTENTS: Mapping[str, Outcome] = {
+    UNKNOWN_CODEC: Outcome.UNKNOWN_CODEC,
+    TIME_OUT_OF_RANGE: Outcome.TIME_OUT_OF_RANGE,
 }
 _OF_REJECTIONS: Mapping[DeadReason, Outcome] = {
     DeadReason.TIME_OUT_OF_RANGE: Outcome.TIME_OUT_OF_RANGE,
@@ -104,7 +108,7 @@ def _outcome(heard: Heard, content: Content) -> Outcome:
 
 def _outcome_of(content: Content) -> Outcome:
     if content.refusal is not None:
-        return Outcome.UNKNOWN_CODEC if content.refusal == UNKNOWN_CODEC else Outcome.PAYLOAD_REFUSED
+        return _OF_CONTENTS.get(content.refusal, Outcome.PAYLOAD_REFUSED)
     if content.is_status:
         return Outcome.STATUS
     if not content.readings:

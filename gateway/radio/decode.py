@@ -6,6 +6,7 @@ from datetime import datetime
 
 from gateway.devices import Device
 from gateway.radio.heard import Uplink
+from streamgauge.errors import DeadReason
 from streamgauge.payloads.base import PayloadRefused
 from streamgauge.payloads.to_readings import Hearing, to_readings
 from streamgauge.reading import Reading
@@ -14,6 +15,7 @@ from streamgauge.wire import Limits
 log = logging.getLogger("streamgauge.gateway.decode")
 
 PAYLOAD_REFUSED, UNKNOWN_CODEC, CODEC_FAILED = "payload_refused", "unknown_codec", "codec_failed"
+TIME_OUT_OF_RANGE = DeadReason.TIME_OUT_OF_RANGE.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +69,13 @@ def decode_uplink(uplink: Uplink, device: Device, heard_at: datetime, limits: Li
     )
     window = (limits.earliest, heard_at + limits.future_tolerance)
     readings, problems = to_readings(decoded, device.codec, device.installation, hearing, window)
+    # A board that wakes in 1970 has nothing to stamp a reading with; its payload must not vanish for that.
+    is_timed = window[0] <= heard_at <= window[1]
     live = next((dict(sample.values) for sample in decoded.samples if sample.is_live), {})
     return Content(
         readings=readings,
         problems=(*decoded.problems, *problems),
+        refusal=None if is_timed or readings or not decoded.samples else TIME_OUT_OF_RANGE,
         values=_shown(live, readings),
         is_status=not decoded.samples,
     )

@@ -238,7 +238,7 @@ class Network:
 
     def _is_sent_again(self, live: _Live, frame: DataFrame, f_cnt: int) -> bool:
         """Whether a frame with a counter that was taken is that very frame, rather than one of a device that began anew."""
-        if (known := live.taken.get(f_cnt)) is None:  # Since the start it was not heard; the newest one may have been, just before.
+        if (known := live.taken.get(f_cnt)) is None:  # Not heard since the start; the newest one may have been before.
             return live.window is not None and f_cnt == live.window.newest
         mic, heard_s = known
         return mic == frame.mic and self._monotonic_s() - heard_s <= SENT_AGAIN_S

@@ -106,3 +106,14 @@ def test_what_is_heard_while_stopping_leaves_no_counter_without_its_reading(pipe
     pipeline.take_frames(receptions(1), lambda: None)
     counters = [counter for parcel in keeper.parcels for counter in parcel.counters]
     assert not any(counter.window >> (counter.newest - 0) & 1 for counter in counters), "frame 0 was never kept"
+
+
+def test_what_cannot_be_stamped_by_a_clock_that_was_never_set_is_kept_with_its_bytes(
+    pipeline: Pipeline, keeper: Keeper, now: list[int], tmp_path: Path
+) -> None:
+    now[0] = 86_400_000_000
+    pipeline.take_frames(receptions(0), lambda: None)
+    assert [len(parcel.entries) for parcel in keeper.parcels] == [0]
+    refused = (tmp_path / "refused.log").read_text()
+    assert PAYLOAD.hex() in refused
+    assert '"time_out_of_range"' in refused
