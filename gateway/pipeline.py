@@ -30,6 +30,7 @@ from streamgauge.wire import Limits, Rejected
 log = logging.getLogger("streamgauge.gateway.pipeline")
 
 ROOM_WAIT_S = 0.01
+FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +90,15 @@ class Pipeline:
         for reception in receptions:
             now_us = self._around.now_us()
             heard = self._hear(reception)
-            content = self._decode(heard, now_us)
-            entries += self._stamp(content.readings, now_us)
             counters += self._counter(heard)
             answers += [heard.answer] if heard.answer is not None else []
-            self._note(heard, content, now_us)
+            try:
+                content = self._decode(heard, now_us)
+                entries += self._stamp(content.readings, now_us)
+                self._note(heard, content, now_us)
+            except Exception as error:  # Its counter is taken, and the frames beside it are not to blame.
+                log.exception("a frame could not be handled", extra={"device": heard.device})
+                self._keep_failed(heard, error)
         self._keep(Parcel(entries, counters, partial(self._finish, answers, done)))
 
     def take_message(
@@ -160,6 +165,12 @@ class Pipeline:
             )
         self._recent.remember(heard, content.readings)
         return content
+
+    def _keep_failed(self, heard: Heard, error: Exception) -> None:
+        if isinstance(heard, Uplink):
+            self._around.refused.keep(
+                source="udp", device=heard.device, reason=FAILED, detail=repr(error), payload=heard.payload
+            )
 
     def _stamp(self, readings: Sequence[Reading], now_us: int) -> list[Entry]:
         return [Entry(reading, now_us, self._around.is_precious(reading)) for reading in readings]

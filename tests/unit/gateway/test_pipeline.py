@@ -17,6 +17,7 @@ from gateway.refused import RefusedPayloads
 from streamgauge.lorawan.gwmp import Reception
 from streamgauge.payloads.installation import Installation
 from streamgauge.payloads.registry import find
+from streamgauge.reading import Reading
 from streamgauge.wire import Limits
 from tests.unit.gateway.lorawan_field import EAST, GATEWAY_KEY, abp_device, abp_frame
 
@@ -62,11 +63,18 @@ def pipeline(keeper: Keeper, now: list[int], tmp_path: Path) -> Pipeline:
             journal=Journal(),
             refused=RefusedPayloads(tmp_path),
             send_downlink=lambda _: None,
-            is_precious=lambda _: False,
+            is_precious=fails_for_the_seventh,
             limits=Limits(65_536, 1_000, datetime(2000, 1, 1, tzinfo=UTC), timedelta(minutes=10)),
             now_us=lambda: now[0],
         )
     )
+
+
+def fails_for_the_seventh(reading: Reading) -> bool:
+    """A part that fails for one reading."""
+    if reading.seq == 7:
+        raise RuntimeError("a fault in the program")
+    return False
 
 
 def receptions(*counters: int, payload: bytes = PAYLOAD) -> Sequence[Reception]:
@@ -117,3 +125,13 @@ def test_what_cannot_be_stamped_by_a_clock_that_was_never_set_is_kept_with_its_b
     refused = (tmp_path / "refused.log").read_text()
     assert PAYLOAD.hex() in refused
     assert '"time_out_of_range"' in refused
+
+
+def test_a_frame_that_the_program_fails_at_takes_none_beside_it_along_and_is_kept_with_its_bytes(
+    pipeline: Pipeline, keeper: Keeper, tmp_path: Path
+) -> None:
+    pipeline.take_frames(receptions(6, 7, 8), lambda: None)
+    (parcel,) = keeper.parcels
+    assert [entry.reading.seq for entry in parcel.entries] == [6, 8]
+    assert parcel.counters[-1].newest == 8
+    assert PAYLOAD.hex() in (tmp_path / "refused.log").read_text()
