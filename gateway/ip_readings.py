@@ -41,6 +41,16 @@ def read_payload(payload: bytes, device: Device, limits: Limits, now: datetime) 
     return decode_readings(content, payload, limits, now, device=device.name)
 
 
+def is_timed(payload: bytes) -> bool:
+    """Whether each reading of a message says itself when it was measured."""
+    try:
+        content = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return False
+    items = content if isinstance(content, list) else [content]
+    return all(isinstance(item, dict) and "time" in item for item in items)
+
+
 def _completed(item: Any, device: Device, now: datetime) -> Any:
     if not isinstance(item, dict):
         return item

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from paho.mqtt.client import MQTTMessage
 
+from gateway.ip_readings import is_timed
 from streamgauge.mqtt.link import BrokerUnavailable, LinkOptions, MqttLink
 from streamgauge.wire import readings_topic
 
@@ -55,6 +56,9 @@ class LocalMqttReceiver:
                     self._turn()
             except BrokerUnavailable as error:
                 self._lose(error, should_stop)
+            except Exception as error:
+                log.exception("the receiver of the broker on site goes on after an error")
+                self._lose(error, should_stop)
         self.is_connected = False
         try:
             self._link.leave()
@@ -97,7 +101,10 @@ class LocalMqttReceiver:
             self._kept.append(key)
             self.wake()
 
-        if not self._handle(device, bytes(packet.payload), done):
+        if packet.retain and not is_timed(bytes(packet.payload)):
+            # What a broker keeps for subscribers was measured some time ago, and was heard then. Nobody knows when.
+            done()
+        elif not self._handle(device, bytes(packet.payload), done):
             raise BrokerUnavailable("the buffer takes no more: messages are left with the broker")
 
     def _acknowledge(self) -> None:
@@ -107,7 +114,7 @@ class LocalMqttReceiver:
             if connection == self._connection and mid:
                 self._link.acknowledge(mid)
 
-    def _lose(self, error: BrokerUnavailable, should_stop: Callable[[], bool]) -> None:
+    def _lose(self, error: Exception, should_stop: Callable[[], bool]) -> None:
         self.is_connected = False
         log.warning("broker on site not reached", extra={"error": str(error)})
         self._link.close()
