@@ -216,9 +216,12 @@ class Buffer:
         """
         incoming = sum(len(parcel.entries) for parcel in changes.parcels)
         everything = self.count + incoming
-        if not full.is_disk and self._file.free_pages() < _SPARE_PAGES + incoming * _MOST_PAGES_PER_READING:
+        adds = bool(changes.parcels or changes.contexts or changes.improvements)
+        if adds and not full.is_disk and self._file.free_pages() < _SPARE_PAGES + incoming * _MOST_PAGES_PER_READING:
             if to_drop >= everything and self._file.may_grow:
-                raise ParcelTooLarge(f"{incoming} readings do not fit into the buffer; enlarge it") from full
+                raise ParcelTooLarge(
+                    f"{incoming} readings and what belongs to them do not fit into the buffer; enlarge it"
+                ) from full
             more = self._more_to_drop(to_drop, incoming)
             if not self._file.may_grow and more > self.count and not self.precious_count:
                 raise full  # The disk is to blame: what comes now waits, rather than being taken and given up at once.
@@ -232,7 +235,7 @@ class Buffer:
         self._ballast.give_up()
         self._file.carry_log_over()
         self._file.let_grow(is_allowed=False)
-        return self._more_to_drop(to_drop, incoming) if incoming else to_drop
+        return self._more_to_drop(to_drop, incoming) if adds else to_drop
 
     def _free_bytes(self) -> int:
         try:

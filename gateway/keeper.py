@@ -31,7 +31,9 @@ log = logging.getLogger("streamgauge.gateway.keeper")
 COMMIT_READINGS = 2_000
 """Most readings in one transaction, apart from a single parcel that is larger."""
 
-COMMIT_RANGES = 1_000
+COMMIT_RANGES = 16
+"""Most ranges that are deleted in one transaction: its part of the write-ahead log must be short, on a full disk above all."""
+
 MAX_IMPROVEMENTS = 10_000
 _TICK_S = 1.0
 _FIRST_WAIT_S = 0.1
@@ -201,9 +203,9 @@ class Keeper:
         ``changes`` what is still to be done.
         """
         try:
-            if changes.deletions:
-                self._buffer.delete(changes.deletions)
-                changes.deletions = ()
+            while changes.deletions:
+                self._buffer.delete(changes.deletions[:1])
+                changes.deletions = changes.deletions[1:]
             if len(changes.parcels) > 1:
                 half = changes.parcels[: len(changes.parcels) // 2]
                 added = self._buffer.append(half)
