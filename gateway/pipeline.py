@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from gateway.buffer.keeper import Keeper
 from gateway.devices import Device
 from gateway.entries import CounterState, Entry, Parcel
 from gateway.ip_readings import read_payload
 from gateway.journal import Journal, Way
-from gateway.keeper import Keeper
 from gateway.notes import note_of_frame, note_of_message, note_of_stranger
 from gateway.radio.decode import NOTHING, Content, decode_uplink
 from gateway.radio.frame_time import time_of

@@ -12,18 +12,18 @@ from ipaddress import ip_address
 import streamgauge
 from gateway.alarms.alarms import Alarms
 from gateway.alarms.notify import Messenger
-from gateway.batches import BatchOptions
-from gateway.buffer import Buffer
+from gateway.buffer.buffer import Buffer
+from gateway.buffer.keeper import Keeper
 from gateway.clock import Clock
 from gateway.configuration import Configuration, read_configuration
+from gateway.handover.batches import BatchOptions
+from gateway.handover.publish import Publisher, PublishOptions
 from gateway.journal import Journal
 from gateway.judging.loop import Judging
 from gateway.judging.predict import Predictor
-from gateway.keeper import Keeper
 from gateway.page.application import page_application
 from gateway.pipeline import Pipeline, Surroundings
 from gateway.precious import Precious
-from gateway.publish import Publisher, PublishOptions
 from gateway.radio.downlink import Answering
 from gateway.radio.heard import Answer
 from gateway.radio.network import Network

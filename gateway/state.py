@@ -4,11 +4,11 @@ from pathlib import Path
 
 import streamgauge
 from gateway.alarms.alarms import Alarms
-from gateway.buffer import Buffer
+from gateway.buffer.buffer import Buffer
 from gateway.clock import Clock
 from gateway.configuration import Configuration
+from gateway.handover.publish import Publisher
 from gateway.page.state import ForwarderState, GatewayState
-from gateway.publish import Publisher
 from gateway.radio.frame_time import OURS_IS_SET_FROM
 from gateway.radio.receive_udp import UdpReceiver
 from streamgauge.errors import TransientError

@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from gateway.alarms.alarms import Alarms
-from gateway.buffer import Buffer
+from gateway.buffer.buffer import Buffer
+from gateway.buffer.keeper import Keeper
 from gateway.entries import Entry
 from gateway.judging.predict import Predictor
-from gateway.keeper import Keeper
 from streamgauge.gateway_metrics import NOT_JUDGED
 
 log = logging.getLogger("streamgauge.gateway.judging")

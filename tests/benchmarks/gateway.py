@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from gateway.buffer import Buffer
+from gateway.buffer.buffer import Buffer
 from gateway.configuration import read_configuration
 from gateway.entries import Entry, Parcel
 from gateway.journal import Journal

@@ -15,11 +15,11 @@ from embedded.ports import any_free
 from embedded.processes import PROJECT
 from embedded.processes import Keeper as Processes
 from embedded.server import Server
-from gateway.batches import BatchOptions
-from gateway.buffer import Buffer
+from gateway.buffer.buffer import Buffer
+from gateway.buffer.keeper import Keeper
 from gateway.entries import CounterState, Entry, Parcel
-from gateway.keeper import Keeper
-from gateway.publish import Publisher, PublishOptions
+from gateway.handover.batches import BatchOptions
+from gateway.handover.publish import Publisher, PublishOptions
 from streamgauge.mqtt.link import LinkOptions
 from streamgauge.reading import Reading, from_microseconds
 from tests.benchmarks.bench import Bench, BenchFailed

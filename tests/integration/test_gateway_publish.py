@@ -19,11 +19,11 @@ from simulator_broker import running_broker, until
 
 from embedded.broker import MOSQUITTO_CONFIGURATION
 from embedded.server import Server
-from gateway.batches import BatchOptions
-from gateway.buffer import Buffer
+from gateway.buffer.buffer import Buffer
+from gateway.buffer.keeper import Keeper
 from gateway.entries import Parcel
-from gateway.keeper import Keeper
-from gateway.publish import Publisher, PublishOptions
+from gateway.handover.batches import BatchOptions
+from gateway.handover.publish import Publisher, PublishOptions
 from streamgauge.gateway_metrics import ANSWERS_IGNORED, BATCHES_SENT
 from streamgauge.mqtt.link import LinkOptions
 from streamgauge.wire import batch_topic, status_topic, stored_topic
@@ -319,7 +319,7 @@ def test_a_broker_that_takes_short_packets_only(
 ) -> None:
     """It says so (MQTT 5), ends the connection, or acknowledges and drops: batches become short enough in every case."""
     monkeypatch.setattr("embedded.broker.MOSQUITTO_CONFIGURATION", limited_configuration(setting))
-    monkeypatch.setattr("gateway.publish._FIRST_BACKOFF_S", 0.1)
+    monkeypatch.setattr("gateway.handover.publish._FIRST_BACKOFF_S", 0.1)
     with running_broker(tmp_path / "broker", "mosquitto") as server:
         cloud = Cloud(server.url)
         with running(
@@ -432,7 +432,7 @@ def test_a_broker_without_manners_ends_nothing_and_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manners: Callable[[socket.socket], None]
 ) -> None:
     monkeypatch.setattr("streamgauge.mqtt.link.CONNECT_TIMEOUT_S", 0.5)
-    monkeypatch.setattr("gateway.publish._FIRST_BACKOFF_S", 0.1)
+    monkeypatch.setattr("gateway.handover.publish._FIRST_BACKOFF_S", 0.1)
     rude = Rude(manners)
     try:
         with running(tmp_path, rude.url, protocol="3.1.1") as gateway:

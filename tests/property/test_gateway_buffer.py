@@ -13,11 +13,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.batches import PARTS, BatchMaker, BatchOptions
-from gateway.buffer import FILE_NAME, Buffer
-from gateway.buffer_rows import Buffered
+from gateway.buffer.buffer import FILE_NAME, Buffer
+from gateway.buffer.rows import Buffered
 from gateway.entries import CounterState, Entry, Parcel
-from gateway.outbox import Batch, Ignored, Lane, Outbox
+from gateway.handover.batches import PARTS, BatchMaker, BatchOptions
+from gateway.handover.outbox import Batch, Ignored, Lane, Outbox
 from streamgauge.wire import StoredAnswer
 from tests.support.buffered import copy_files, entry, number_of, open_buffer
 

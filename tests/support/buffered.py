@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gateway.buffer import FILE_NAME, Buffer
+from gateway.buffer.buffer import FILE_NAME, Buffer
 from gateway.entries import CounterState, Entry, Parcel
 from streamgauge.reading import Reading, from_microseconds
 

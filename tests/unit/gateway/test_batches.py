@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway.batches import RAISE_EVERY_S, SWEEP_EVERY_S, BatchMaker, BatchOptions, SizeLimit
-from gateway.buffer import Buffer
+from gateway.buffer.buffer import Buffer
 from gateway.entries import Parcel
-from gateway.outbox import Batch, Lane, Outbox
+from gateway.handover.batches import RAISE_EVERY_S, SWEEP_EVERY_S, BatchMaker, BatchOptions, SizeLimit
+from gateway.handover.outbox import Batch, Lane, Outbox
 from streamgauge.wire import StoredAnswer
 from tests.support.buffered import entry, number_of, open_buffer, parcel
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from gateway.buffer import FILE_NAME, Buffer
-from gateway.buffer_faults import BufferInUse, BufferTooNew, BufferUnwritable
-from gateway.buffer_rows import Changes, Context
+from gateway.buffer.buffer import FILE_NAME, Buffer
+from gateway.buffer.faults import BufferInUse, BufferTooNew, BufferUnwritable
+from gateway.buffer.rows import Changes, Context
 from gateway.entries import CounterState, Parcel
 from streamgauge.reading import from_microseconds
 from streamgauge.wire import encode_reading

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway import buffer_salvage
-from gateway.buffer import FILE_NAME
-from gateway.buffer_schema import PAGE_BYTES
+from gateway.buffer import salvage as buffer_salvage
+from gateway.buffer.buffer import FILE_NAME
+from gateway.buffer.schema import PAGE_BYTES
 from gateway.entries import CounterState
 from tests.support.buffered import aside_files, copy_files, filled, numbers_in, open_buffer, parcel
 

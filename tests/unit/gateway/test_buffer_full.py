@@ -10,10 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.ballast import Ballast
-from gateway.buffer import Buffer
-from gateway.buffer_faults import BufferFull, BufferUnwritable, ParcelTooLarge
-from gateway.buffer_file import BufferFile
+from gateway.buffer.ballast import Ballast
+from gateway.buffer.buffer import Buffer
+from gateway.buffer.faults import BufferFull, BufferUnwritable, ParcelTooLarge
+from gateway.buffer.file import BufferFile
 from gateway.entries import CounterState, Parcel
 from tests.support.buffered import entry, numbers_in, open_buffer, parcel
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.buffer import FILE_NAME
-from gateway.buffer_log import complete_transactions
-from gateway.buffer_schema import PAGE_BYTES
+from gateway.buffer.buffer import FILE_NAME
+from gateway.buffer.log import complete_transactions
+from gateway.buffer.schema import PAGE_BYTES
 from tests.support.buffered import copy_files, numbers_in, open_buffer, parcel
 
 COMMITS, PER_COMMIT = 40, 3

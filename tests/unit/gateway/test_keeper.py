@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.buffer import Buffer
-from gateway.buffer_faults import BufferFull
-from gateway.buffer_rows import Changes
+from gateway.buffer.buffer import Buffer
+from gateway.buffer.faults import BufferFull
+from gateway.buffer.keeper import COMMIT_READINGS, Keeper
+from gateway.buffer.rows import Changes
 from gateway.entries import CounterState, Entry, Parcel
-from gateway.keeper import COMMIT_READINGS, Keeper
 from tests.support.buffered import entry, numbers_in, open_buffer, parcel
 
 

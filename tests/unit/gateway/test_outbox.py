@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.outbox import LONGEST_WAIT_S, RECONNECT_SPREAD_S, Batch, Ignored, Lane, Outbox
+from gateway.handover.outbox import LONGEST_WAIT_S, RECONNECT_SPREAD_S, Batch, Ignored, Lane, Outbox
 from streamgauge.wire import StoredAnswer
 
 

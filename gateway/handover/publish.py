@@ -19,11 +19,11 @@ from datetime import UTC, datetime
 
 import orjson
 
-from gateway.batches import PARTS, BatchMaker, BatchOptions
-from gateway.buffer import Buffer
+from gateway.buffer.buffer import Buffer
+from gateway.buffer.keeper import Keeper
 from gateway.entries import Entry
-from gateway.keeper import Keeper
-from gateway.outbox import Batch, Ignored, Outbox
+from gateway.handover.batches import PARTS, BatchMaker, BatchOptions
+from gateway.handover.outbox import Batch, Ignored, Outbox
 from gateway.page.state import LinkState
 from streamgauge.errors import InvalidMessage, TransientError
 from streamgauge.gateway_metrics import (

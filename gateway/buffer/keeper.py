@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from gateway.buffer import Buffer
-from gateway.buffer_rows import Changes, Context, Improvement, SeqRange
+from gateway.buffer.buffer import Buffer
+from gateway.buffer.rows import Changes, Context, Improvement, SeqRange
 from gateway.entries import Entry, Parcel
 from gateway.seldom import Seldom
 from streamgauge.errors import TransientError

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import orjson
 
-from gateway.buffer_faults import FileDamaged
-from gateway.buffer_schema import checksum
+from gateway.buffer.faults import FileDamaged
+from gateway.buffer.schema import checksum
 from gateway.entries import CounterState, Entry, Parcel
 from gateway.seldom import Seldom
 from streamgauge.gateway_metrics import READINGS_REFUSED

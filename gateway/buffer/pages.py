@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gateway.buffer_schema import PAGE_BYTES, checksum
+from gateway.buffer.schema import PAGE_BYTES, checksum
 
 _LEAF_OF_TABLE = 0x0D
 _LONGEST_LOCAL_BYTES = PAGE_BYTES - 35

@@ -5,9 +5,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.buffer import Buffer
-from gateway.buffer_rows import Buffered
-from gateway.outbox import Batch, Lane, Outbox
+from gateway.buffer.buffer import Buffer
+from gateway.buffer.rows import Buffered
+from gateway.handover.outbox import Batch, Lane, Outbox
 from gateway.seldom import Seldom
 from streamgauge.gateway_metrics import READINGS_REFUSED
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gateway.buffer_rows import SeqRange
+from gateway.buffer.rows import SeqRange
 from streamgauge.wire import StoredAnswer
 
 LONGEST_WAIT_S = 120.0

@@ -11,7 +11,7 @@ import sqlite3
 import zlib
 from pathlib import Path
 
-from gateway.buffer_faults import DATABASE_ERRORS, BufferTooNew, FileDamaged
+from gateway.buffer.faults import DATABASE_ERRORS, BufferTooNew, FileDamaged
 
 APPLICATION_ID = 0x53474231
 """Marks the file as ours ("SGB1"), in its header (https://sqlite.org/fileformat2.html, 1.2)."""

@@ -16,10 +16,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gateway.buffer_faults import DATABASE_ERRORS, FileDamaged
-from gateway.buffer_log import complete_transactions, has_sound_header, log_of
-from gateway.buffer_pages import Row, rows_in_pages
-from gateway.buffer_schema import LAST_SEQ, PAGE_BYTES, checksum, ensure_tables, open_plain
+from gateway.buffer.faults import DATABASE_ERRORS, FileDamaged
+from gateway.buffer.log import complete_transactions, has_sound_header, log_of
+from gateway.buffer.pages import Row, rows_in_pages
+from gateway.buffer.schema import LAST_SEQ, PAGE_BYTES, checksum, ensure_tables, open_plain
 
 log = logging.getLogger("streamgauge.gateway.buffer")
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from gateway import buffer_rows
-from gateway.buffer_faults import DATABASE_ERRORS, BufferFull, BufferUnwritable, FileDamaged, fault_of
-from gateway.buffer_log import log_of
-from gateway.buffer_salvage import keep_damaged_log, rebuild, resume, sync_folder
-from gateway.buffer_schema import LAST_SEQ, PAGE_BYTES, connect, connect_reader
+from gateway.buffer import rows as buffer_rows
+from gateway.buffer.faults import DATABASE_ERRORS, BufferFull, BufferUnwritable, FileDamaged, fault_of
+from gateway.buffer.log import log_of
+from gateway.buffer.salvage import keep_damaged_log, rebuild, resume, sync_folder
+from gateway.buffer.schema import LAST_SEQ, PAGE_BYTES, connect, connect_reader
 from streamgauge.gateway_metrics import BUFFER_FAULTS
 
 log = logging.getLogger("streamgauge.gateway.buffer")

@@ -19,12 +19,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway import buffer_rows
-from gateway.ballast import Ballast
-from gateway.buffer_faults import BufferFull, BufferInUse, BufferUnwritable, FileDamaged, ParcelTooLarge
-from gateway.buffer_file import BufferFile, Sizes
-from gateway.buffer_rows import Buffered, Changes, Context, Improvement, Outcome, SeqRange
-from gateway.buffer_schema import PAGE_BYTES
+from gateway.buffer import rows as buffer_rows
+from gateway.buffer.ballast import Ballast
+from gateway.buffer.faults import BufferFull, BufferInUse, BufferUnwritable, FileDamaged, ParcelTooLarge
+from gateway.buffer.file import BufferFile, Sizes
+from gateway.buffer.rows import Buffered, Changes, Context, Improvement, Outcome, SeqRange
+from gateway.buffer.schema import PAGE_BYTES
 from gateway.entries import CounterState, Entry, Parcel
 from gateway.seldom import Seldom
 from streamgauge.gateway_metrics import BUFFER_DROPPED, BUFFER_FAULTS, COMMIT_SECONDS, READINGS_REFUSED

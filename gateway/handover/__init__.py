@@ -1,0 +1,1 @@
+"""From the buffer to the cloud: batches, kept until they are confirmed."""
