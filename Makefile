@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --no-input --disable-pip-version-check --require-hashes --progress-bar off --no-compile
 UP_FLAGS ?= --demo
 
-.PHONY: help up test test-fast lint bench train docs-check docs css requirements screenshots clean venv-up venv-dev
+.PHONY: help up test proofs test-fast lint bench train docs-check docs css requirements screenshots clean venv-up venv-dev
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -17,10 +17,14 @@ up: venv-up ## run everything on this machine until Ctrl-C (without simulated st
 	@exec $(PY) -m embedded up $(UP_FLAGS) --with-parent
 
 test: lint ## linters and types, then every test that needs no container engine
-	@$(PY) -m pytest
+	@$(PY) -m pytest -m "not slow"
+
+proofs: venv-dev ## the long proofs: a hundred power cuts, thousands of damaged files, training to the byte; CI runs them too
+	@$(PY) -m pytest -m slow
+	@$(PY) -m tests.property.hammer_payloads 1000000
 
 test-fast: venv-dev ## unit, contract and property tests: seconds, no servers
-	@$(PY) -m pytest -q tests/unit tests/property tests/contract tests/architecture
+	@$(PY) -m pytest -q -m "not slow" tests/unit tests/property tests/contract tests/architecture
 
 lint: venv-dev docs-check ## ruff, formatting, mypy strict, import-linter
 	@$(PY) -m ruff check .

@@ -39,10 +39,6 @@ OTHER_VARIABLES = {
     "STREAMGAUGE_API_TOKEN": ("simulator", "The bearer token that `--http` sends with."),
     "STREAMGAUGE_NO_SKIPS": ("tests", "1: a skipped test is a failure."),
     "STREAMGAUGE_TEST_SEED": ("tests", "Seed of the test that kills parts at random."),
-    "STREAMGAUGE_TEST_POWER_CUTS": (
-        "tests",
-        "How often the gateway is killed by the test that does so; default 12, in CI 100.",
-    ),
     "STREAMGAUGE_TEST_HYPOTHESIS": ("tests", "`explore`: property tests look for new examples in each run."),
     "STREAMGAUGE_TEST_SCREENSHOTS": ("tests", "Folder that the end-to-end tests put screenshots in."),
     "STREAMGAUGE_TEST_SLOW": ("tests", "1: also what downloads or takes minutes."),
