@@ -52,44 +52,52 @@ def http_application(
         max_body_bytes: longest request that is read.
     """
     by_token = {device.token_sha256: device for device in devices if device.token_sha256 is not None}
-    may_wait = threading.BoundedSemaphore(WAITING_MAX)
-
-    def application(environ: Mapping[str, Any], start: StartResponse) -> Iterable[bytes]:
-        content = answer(environ, start)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else content
+    door = _Door(by_token, handle, max_body_bytes)
 
     def answer(environ: Mapping[str, Any], start: StartResponse) -> Iterable[bytes]:
-        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
+        path = environ.get("PATH_INFO", "")
         if path == "/health":
             return _json(start, HTTPStatus.OK, {"status": "ok"})
         if path == "/metrics":
             start("200 OK", [("Content-Type", CONTENT_TYPE_LATEST)])
             return [generate_latest(REGISTRY)]
         if path == "/readings":
-            if method != "POST":
-                return _problem(start, HTTPStatus.METHOD_NOT_ALLOWED, "Readings are posted", [("Allow", "POST")])
-            device = _device_of(environ, by_token)
-            if device is None:
-                return _problem(
-                    start,
-                    HTTPStatus.UNAUTHORIZED,
-                    "A sensor's token is needed: Authorization: Bearer …",
-                    [("WWW-Authenticate", "Bearer")],
-                )
-            if not may_wait.acquire(timeout=TURN_TIMEOUT_S):
-                return _later(start, "Others wait for the disk already")
-            try:
-                return _post_readings(environ, start, device, handle, max_body_bytes)
-            finally:
-                may_wait.release()
+            return door.answer(environ, start)
         if page_password is not None and not _knows_password(environ, page_password):
             challenge = [("WWW-Authenticate", 'Basic realm="Streamgauge gateway", charset="UTF-8"')]
-            return _problem(
-                start, HTTPStatus.UNAUTHORIZED, f"User {PAGE_USER} and the page's password are needed", challenge
-            )
+            detail = f"User {PAGE_USER} and the page's password are needed"
+            return _problem(start, HTTPStatus.UNAUTHORIZED, detail, challenge)
         return page(environ, start)
 
+    def application(environ: Mapping[str, Any], start: StartResponse) -> Iterable[bytes]:
+        content = answer(environ, start)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else content
+
     return application
+
+
+class _Door:
+    """``POST /readings``. Few requests at once wait for the disk, so that the others are answered meanwhile."""
+
+    def __init__(self, by_token: Mapping[bytes, Device], handle: Handle, max_body_bytes: int) -> None:
+        self._by_token = by_token
+        self._handle = handle
+        self._max_body_bytes = max_body_bytes
+        self._may_wait = threading.BoundedSemaphore(WAITING_MAX)
+
+    def answer(self, environ: Mapping[str, Any], start: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "POST":
+            return _problem(start, HTTPStatus.METHOD_NOT_ALLOWED, "Readings are posted", [("Allow", "POST")])
+        device = _device_of(environ, self._by_token)
+        if device is None:
+            detail = "A sensor's token is needed: Authorization: Bearer …"
+            return _problem(start, HTTPStatus.UNAUTHORIZED, detail, [("WWW-Authenticate", "Bearer")])
+        if not self._may_wait.acquire(timeout=TURN_TIMEOUT_S):
+            return _later(start, "Others wait for the disk already")
+        try:
+            return _post_readings(environ, start, device, self._handle, self._max_body_bytes)
+        finally:
+            self._may_wait.release()
 
 
 class HttpServer:
@@ -108,7 +116,9 @@ class HttpServer:
             # One byte more than we take, so that our own answer names the bound.
             max_request_body_size=max_body_bytes + 1,
             connection_limit=100,
-            channel_timeout=30,
+            # Clients that say nothing give their place up soon: it takes no token to open a connection.
+            channel_timeout=10,
+            cleanup_interval=5,
         )
         self.port = int(self._server.effective_port)
         self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
