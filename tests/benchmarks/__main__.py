@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.benchmarks import copy_limit, delay, gateway, memory, throughput
+from tests.benchmarks import copy_limit, delay, gateway, gateway_buffer, memory, throughput
 from tests.benchmarks.bench import FULL, QUICK, Bench, BenchFailed
 from tests.benchmarks.profiling import profile
 from tests.benchmarks.report import Result, describe_machine, print_line, print_table, say
@@ -20,6 +20,8 @@ OTHERS: dict[str, Callable[[Bench], Result]] = {
     "gateway_decode": gateway.decode,
     "gateway_predict": gateway.predict,
     "gateway_process": gateway.process,
+    "gateway_buffer_in": gateway_buffer.put_in,
+    "gateway_buffer_out": gateway_buffer.take_out,
     "gateway_drain": gateway.drain,
 }
 

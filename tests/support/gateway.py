@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class Gateway:
     folder: Path
     key: str = field(default_factory=lambda: secrets.token_hex(32))
     settings: dict[str, str] = field(default_factory=dict)
-    udp_port: int = field(default_factory=any_free)
+    udp_port: int = field(default_factory=lambda: free_udp_port())  # noqa: PLW0108 - it stands below
     http_port: int = field(default_factory=any_free)
     clock_file: Path | None = None
 
@@ -106,6 +107,18 @@ class Gateway:
 
     def _clock_environ(self) -> Mapping[str, str]:
         return {} if self.clock_file is None else {"TEST_CLOCK_FILE": str(self.clock_file)}
+
+
+def free_udp_port() -> int:
+    """A port that nobody listens to by UDP just now; that TCP's is free says nothing of it."""
+    while True:
+        port = any_free()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def devices_toml(tables: Iterable[Mapping[str, str]]) -> str:
