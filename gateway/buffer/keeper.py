@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from gateway.buffer.buffer import Buffer
@@ -42,6 +42,14 @@ _BALLAST_EVERY_S = 60.0
 _STOP_ATTEMPTS = 3
 
 CommitListener = Callable[[Sequence[Entry]], None]
+GivenUpListener = Callable[[Sequence[Entry], str], None]
+
+
+def log_given_up(entries: Sequence[Entry], reason: str) -> None:
+    """Log and count readings that can never be committed."""
+    READINGS_REFUSED.labels("not_kept").inc(len(entries))
+    devices = sorted({entry.reading.device for entry in entries})
+    log.error("readings can never be committed", extra={"reason": reason, "devices": devices[:10]})
 
 
 class Keeper:
@@ -51,11 +59,15 @@ class Keeper:
     Args:
         buffer: what it writes.
         max_waiting: most readings that may wait in memory (a parcel without any counts as one).
+        given_up: called from the keeper's thread with readings that can never be committed, and why; it counts them.
+            Their frame counters stay taken, so that a repetition of theirs is acknowledged: this is the last that is
+            heard of them.
     """
 
-    def __init__(self, buffer: Buffer, max_waiting: int) -> None:
+    def __init__(self, buffer: Buffer, max_waiting: int, given_up: GivenUpListener = log_given_up) -> None:
         self._buffer = buffer
         self._max_waiting = max_waiting
+        self._given_up = given_up
         self._listeners: list[CommitListener] = []
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._changed = threading.Condition()
@@ -188,13 +200,11 @@ class Keeper:
         try:
             added = self._buffer.commit(changes)
         except TransientError as error:
-            BUFFER_FAULTS.labels("unwritable").inc()
-            self._unwritable.note(reason=str(error), waiting=self._waiting)
+            self._note_unwritable(error)
             return self._commit_less(changes)
         except Exception:
             log.exception("a commit failed; its parts are tried one by one")
-            self._commit_one_by_one(changes)
-            return True
+            return self._commit_one_by_one(changes)
         self._finish(changes.parcels, added)
         return True
 
@@ -217,29 +227,37 @@ class Keeper:
             log.exception("a part of a commit failed")
         return False
 
-    def _commit_one_by_one(self, changes: Changes) -> None:
-        parts = [Changes(deletions=changes.deletions), Changes(contexts=changes.contexts)]
-        parts += [Changes(improvements=changes.improvements)]
-        parts += [Changes(parcels=[parcel]) for parcel in changes.parcels]
-        again: list[Parcel] = []
-        for part in parts:
+    def _commit_one_by_one(self, changes: Changes) -> bool:
+        """Whether every part is committed or given up. Leaves in ``changes`` what is still to be done: from the first part
+        on that may succeed later, so that no parcel overtakes an earlier one whose frame counters it covers.
+        """
+        todo = list(_parts(changes))
+        while todo:
+            part = todo[0]
             try:
                 added = self._buffer.commit(part)
-            except TransientError:
-                again += part.parcels
-                self._put_back(Changes(deletions=part.deletions, contexts=part.contexts))
-            except Exception:
-                devices = sorted({entry.reading.device for parcel in part.parcels for entry in parcel.entries})
-                log.exception("this can never be committed; it was not acknowledged", extra={"devices": devices[:10]})
-                self._give_up(part.parcels)
+            except TransientError as error:
+                self._note_unwritable(error)
+                _join(todo, changes)
+                return False
+            except Exception as error:
+                log.exception("this can never be committed; it was not acknowledged")
+                self._give_up(part.parcels, f"{type(error).__name__}: {error}")
             else:
                 self._finish(part.parcels, added)
-        self._put_back(Changes(parcels=again))
+            del todo[0]
+        return True
 
-    def _give_up(self, parcels: Sequence[Parcel]) -> None:
+    def _give_up(self, parcels: Sequence[Parcel], reason: str) -> None:
         with self._changed:
             self._waiting -= sum(_weight(parcel) for parcel in parcels)
-        READINGS_REFUSED.labels("not_kept").inc(sum(len(parcel.entries) for parcel in parcels))
+        entries = [entry for parcel in parcels for entry in parcel.entries]
+        if entries:
+            self._call(partial(self._given_up, entries, reason))
+
+    def _note_unwritable(self, error: TransientError) -> None:
+        BUFFER_FAULTS.labels("unwritable").inc()
+        self._unwritable.note(reason=str(error), waiting=self._waiting)
 
     def _finish(self, parcels: Sequence[Parcel], added: Sequence[Entry]) -> None:
         with self._changed:
@@ -254,7 +272,7 @@ class Keeper:
         try:
             callback()
         except Exception:
-            log.exception("a function that was told of a commit failed")
+            log.exception("a function that was told by the keeper failed")
 
     def _look_after(self) -> None:
         now_s = time.monotonic()
@@ -277,3 +295,22 @@ class Keeper:
 
 def _weight(parcel: Parcel) -> int:
     return max(1, len(parcel.entries))
+
+
+def _parts(changes: Changes) -> Iterator[Changes]:
+    """Each kind, and each parcel, by itself; parcels in their order."""
+    if changes.deletions:
+        yield Changes(deletions=changes.deletions)
+    if changes.contexts:
+        yield Changes(contexts=changes.contexts)
+    if changes.improvements:
+        yield Changes(improvements=changes.improvements)
+    for parcel in changes.parcels:
+        yield Changes(parcels=[parcel])
+
+
+def _join(parts: Sequence[Changes], changes: Changes) -> None:
+    changes.parcels = [parcel for part in parts for parcel in part.parcels]
+    changes.deletions = [bounds for part in parts for bounds in part.deletions]
+    changes.improvements = [improvement for part in parts for improvement in part.improvements]
+    changes.contexts = [context for part in parts for context in part.contexts]

@@ -20,7 +20,9 @@ class Disk(Buffer):
 
     fault: Exception | None = None
     broken_reading: int | None = None
+    full_for_reading: int | None = None
     commits = 0
+    refusals = 0
 
     def commit(self, changes: Changes) -> list[Entry]:
         if self.fault is not None:
@@ -28,6 +30,9 @@ class Disk(Buffer):
         levels = {e.reading.level_m for p in changes.parcels for e in p.entries}
         if self.broken_reading is not None and self.broken_reading / 1000 in levels:
             raise OverflowError("this cannot be stored")
+        if self.full_for_reading is not None and self.full_for_reading / 1000 in levels:
+            self.refusals += 1
+            raise BufferFull("no space left")
         self.commits += 1
         return super().commit(changes)
 
@@ -130,6 +135,36 @@ def test_one_reading_that_cannot_be_stored_does_not_hold_up_the_others(disk: Dis
     keeper.stop()
     assert done == [0, 1, 3], "what was not stored was acknowledged"
     assert numbers_in(disk) == [0, 1, 3]
+
+
+def test_no_parcel_overtakes_one_that_is_to_be_tried_again(disk: Disk, keeper: Keeper) -> None:
+    """The third's counters cover the second's frame: told first, a power cut would lose what a repeat is answered for."""
+    done: list[int] = []
+    disk.broken_reading, disk.full_for_reading = 1, 2
+    for number in (1, 2, 3):
+        keeper.submit(with_done(number, done=lambda number=number: done.append(number)))  # type: ignore[misc]
+    keeper.improve(entry(2).reading.device, entry(2).gateway_time_us, -50.0, 12.0)
+    keeper.start()
+    until(lambda: disk.refusals >= 2)
+    assert done == []
+    assert numbers_in(disk) == []
+    disk.full_for_reading = None
+    until(lambda: len(done) == 2)
+    assert done == [2, 3]
+    assert numbers_in(disk) == [2, 3]
+
+
+def test_readings_that_can_never_be_kept_are_handed_over_with_the_reason(disk: Disk) -> None:
+    given_up: list[tuple[list[Entry], str]] = []
+    keeper = Keeper(disk, max_waiting=100, given_up=lambda entries, reason: given_up.append((list(entries), reason)))
+    disk.broken_reading = 2
+    keeper.submit(Parcel(entries=[entry(1), entry(2)]))
+    keeper.submit(parcel(3))
+    keeper.start()
+    keeper.stop()
+    assert given_up == [([entry(1), entry(2)], "OverflowError: this cannot be stored")]
+    assert numbers_in(disk) == [3]
+    assert keeper.has_room()
 
 
 def test_functions_that_fail_end_nothing(disk: Disk, keeper: Keeper) -> None:
