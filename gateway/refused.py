@@ -4,11 +4,16 @@ They never stop the path and never vanish. What is heard of strangers is not kep
 """
 
 import logging
+from collections.abc import Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+import orjson
+
+from gateway.entries import Entry
 from streamgauge.gateway_metrics import READINGS_REFUSED
 from streamgauge.logs import JsonFormatter
+from streamgauge.wire import encode_reading
 
 FILE_NAME = "refused.log"
 FILE_BYTES = 5 * 2**20
@@ -31,7 +36,7 @@ class RefusedPayloads:
         """Keep one payload, and count it.
 
         Args:
-            source: the way in: ``udp``, ``http`` or ``mqtt``.
+            source: the way in: ``udp``, ``http`` or ``mqtt``; or ``buffer``, which could not keep it.
             device: whose it is.
             reason: a metric's label, never free text.
             detail: what was wrong, for a person.
@@ -49,6 +54,21 @@ class RefusedPayloads:
                 "payload_hex": payload[:LONGEST_PAYLOAD_BYTES].hex(),
             },
         )
+
+    def keep_given_up(self, entries: Sequence[Entry], reason: str) -> None:
+        """Keep readings that can never be committed, each as the wire's JSON, or in Python's words if it has none.
+
+        Args:
+            entries: the readings.
+            reason: why not, for a person.
+        """
+        for entry in entries:
+            reading = entry.reading
+            try:
+                payload = orjson.dumps(encode_reading(reading))
+            except TypeError:
+                payload = repr(reading).encode()
+            self.keep(source="buffer", device=reading.device, reason="not_kept", detail=reason, payload=payload)
 
     def close(self) -> None:
         """Close the file."""

@@ -95,7 +95,8 @@ class Gateway:
         self._clock = Clock()
         self._journal = Journal()
         self.buffer = Buffer(settings.directory, max_bytes=settings.buffer_max_bytes)
-        self._keeper = Keeper(self.buffer, settings.max_waiting_readings)
+        self._refused = RefusedPayloads(settings.directory)
+        self._keeper = Keeper(self.buffer, settings.max_waiting_readings, self._refused.keep_given_up)
         self._publisher = Publisher(link_options(settings), self._keeper, self.buffer, publish_options(settings))
         self._sessions = SessionStore(settings.directory / SESSIONS_FILE, settings.key or "no LoRaWAN sensors")
         self._network = self._new_network(found)
@@ -112,7 +113,6 @@ class Gateway:
         uplink = UplinkWatch(self._publisher.link_state, lambda: self.buffer.count)
         self._judging = Judging(self._predictor, self._alarms, self._keeper, uplink.is_down, self._clock.now_us)
         self._judging.restore(self.buffer, found.devices)
-        self._refused = RefusedPayloads(settings.directory)
         self._pipeline = Pipeline(
             Surroundings(
                 devices=found.devices,

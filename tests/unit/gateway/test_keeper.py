@@ -1,5 +1,6 @@
 """The keeper acknowledges after the commit and never otherwise, and nothing ends it."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ from gateway.buffer.faults import BufferFull
 from gateway.buffer.keeper import COMMIT_READINGS, Keeper
 from gateway.buffer.rows import Changes
 from gateway.entries import CounterState, Entry, Parcel
+from gateway.refused import RefusedPayloads
+from streamgauge.wire import encode_reading
 from tests.support.buffered import entry, numbers_in, open_buffer, parcel
 
 
@@ -165,6 +168,20 @@ def test_readings_that_can_never_be_kept_are_handed_over_with_the_reason(disk: D
     assert given_up == [([entry(1), entry(2)], "OverflowError: this cannot be stored")]
     assert numbers_in(disk) == [3]
     assert keeper.has_room()
+
+
+def test_what_was_given_up_stands_with_its_values_among_the_refused_payloads(tmp_path: Path) -> None:
+    refused = RefusedPayloads(tmp_path)
+    refused.keep_given_up([entry(1), entry(2, seq=2**70)], "OverflowError: too large")
+    refused.close()
+    first, second = (json.loads(line) for line in (tmp_path / "refused.log").read_text().splitlines())
+    assert json.loads(bytes.fromhex(first["payload_hex"])) == encode_reading(entry(1).reading)
+    assert (first["device"], first["reason"], first["detail"]) == (
+        "station-001",
+        "not_kept",
+        "OverflowError: too large",
+    )
+    assert str(2**70) in bytes.fromhex(second["payload_hex"]).decode()
 
 
 def test_functions_that_fail_end_nothing(disk: Disk, keeper: Keeper) -> None:
