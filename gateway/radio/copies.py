@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from gateway.radio.heard import First
 from streamgauge.lorawan.gwmp import Reception
@@ -24,17 +25,31 @@ class Transmission:
 
     Attributes:
         first: what the first copy was taken for.
-        began_s: monotonic time of the first copy.
+        began_s: monotonic time of the first copy, when it was sent last.
         loudest_dbm: the best RSSI so far, over all times that it was sent.
         answer_from: the best reception whose forwarder can be asked to answer.
+        heard_at: our time of day at ``began_s``, aware UTC.
         clocks_us: each forwarder's concentrator clock at the frame.
+        snr_db: the best of those who told it.
+        gps_ms: GPS time of the frame's end, if one of them has told it.
     """
 
     first: First
     began_s: float
     loudest_dbm: float
     answer_from: Reception
+    heard_at: datetime
     clocks_us: dict[bytes, int | None] = field(default_factory=dict)
+    snr_db: float | None = None
+    gps_ms: int | None = None
+
+    def take(self, reception: Reception) -> None:
+        """One more forwarder has heard it."""
+        self.clocks_us[reception.forwarder] = reception.tmst_us
+        if reception.snr_db is not None and (self.snr_db is None or reception.snr_db > self.snr_db):
+            self.snr_db = reception.snr_db
+        if self.gps_ms is None:
+            self.gps_ms = reception.gps_ms
 
 
 class Copies:
@@ -52,20 +67,20 @@ class Copies:
             self._by_phy.popitem(last=False)
         return self._by_phy.get(phy)
 
-    def remember(self, first: First, now_s: float) -> None:
+    def remember(self, first: First, now_s: float, heard_at: datetime) -> None:
         """Remember a frame that was heard for the first time."""
         reception = first.reception
         if len(self._by_phy) >= REMEMBERED_MAX:
             self._by_phy.popitem(last=False)
-        self._by_phy[reception.phy] = Transmission(
-            first, now_s, _loudness(reception), reception, {reception.forwarder: reception.tmst_us}
-        )
+        transmission = Transmission(first, now_s, _loudness(reception), reception, heard_at)
+        transmission.take(reception)
+        self._by_phy[reception.phy] = transmission
 
     def forget(self, phy: bytes) -> None:
         """The frame's next copy counts as the first."""
         self._by_phy.pop(phy, None)
 
-    def sent_again(self, transmission: Transmission, reception: Reception, now_s: float) -> bool:
+    def sent_again(self, transmission: Transmission, reception: Reception, now_s: float, heard_at: datetime) -> bool:
         """Take a further copy in.
 
         Returns:
@@ -74,14 +89,16 @@ class Copies:
         again = _is_another_time(transmission, reception, now_s)
         if again:
             transmission.began_s = now_s
+            transmission.heard_at = heard_at
             transmission.answer_from = reception
             transmission.clocks_us.clear()
+            transmission.snr_db = transmission.gps_ms = None
             self._by_phy.move_to_end(reception.phy)
         elif _can_answer(reception) and (
             not _can_answer(transmission.answer_from) or _loudness(reception) > _loudness(transmission.answer_from)
         ):
             transmission.answer_from = reception
-        transmission.clocks_us[reception.forwarder] = reception.tmst_us
+        transmission.take(reception)
         return again
 
     @staticmethod

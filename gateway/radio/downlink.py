@@ -3,8 +3,9 @@
 import logging
 from typing import Final
 
+from gateway.radio.answers import CannotAnswer
 from gateway.radio.heard import Answer
-from gateway.radio.network import CannotAnswer, Network
+from gateway.radio.network import Network
 from gateway.radio.receive_udp import NoRoute, UdpReceiver
 from gateway.seldom import Seldom
 from streamgauge.gateway_metrics import DOWNLINKS

@@ -34,15 +34,34 @@ def time_of(reception: Reception, now_us: int) -> tuple[datetime, TimeSource]:
     """
     ours = from_microseconds(now_us)
     if reception.gps_ms is not None:
-        try:
-            gps = GPS_EPOCH + timedelta(milliseconds=reception.gps_ms) - timedelta(seconds=GPS_LEAP_S)
-        except OverflowError:
-            gps = GPS_EPOCH
+        gps = _of_gps(reception.gps_ms)
         if _is_believed(gps, ours):
             return _finer(gps, reception.time), TimeSource.GPS
     if reception.time is not None and _is_believed(reception.time, ours):
         return reception.time, TimeSource.FORWARDER
     return ours, TimeSource.GATEWAY
+
+
+def gps_time_of(gps_ms: int | None, ours: datetime) -> timedelta | None:
+    """GPS time of a frame's end since the GPS epoch, to tell a device that asks for it.
+
+    Args:
+        gps_ms: ``tmms``, if a packet forwarder that heard the frame told it; it goes before our clock.
+        ours: our clock when the frame was heard, aware UTC.
+
+    Returns:
+        None: nobody here knows the time, and a device is told no wrong one.
+    """
+    if gps_ms is not None and _is_believed(gps := _of_gps(gps_ms), ours):
+        return gps - GPS_EPOCH + timedelta(seconds=GPS_LEAP_S)
+    return None if ours < OURS_IS_SET_FROM else ours - GPS_EPOCH + timedelta(seconds=GPS_LEAP_S)
+
+
+def _of_gps(gps_ms: int) -> datetime:
+    try:
+        return GPS_EPOCH + timedelta(milliseconds=gps_ms) - timedelta(seconds=GPS_LEAP_S)
+    except OverflowError:
+        return GPS_EPOCH
 
 
 def _is_believed(theirs: datetime, ours: datetime) -> bool:

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from gateway.entries import CounterState
 from streamgauge.lorawan.gwmp import Reception
+from streamgauge.lorawan.mac_commands import Request
 
 
 class Refusal(StrEnum):
@@ -34,8 +35,9 @@ class Answer:
         session: under which session; it must be the device's still when the downlink is made.
         uplink: the frame that is answered, as on the air.
         reception: where it was heard, unless a better place turns up meanwhile.
-        join_accept: the frame to be sent; None: an acknowledgement, made when it is sent.
+        join_accept: the frame to be sent; None: a data frame, made when it is sent.
         acknowledges: the uplink was a confirmed one.
+        requests: MAC commands of the uplink that are answered.
     """
 
     device: str
@@ -44,6 +46,7 @@ class Answer:
     reception: Reception
     join_accept: bytes | None = None
     acknowledges: bool = False
+    requests: tuple[Request, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,23 +9,22 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Final
 
 from gateway.devices import Device
 from gateway.entries import CounterState
+from gateway.radio.answers import Answers, Downlink, answer_to
 from gateway.radio.copies import Copies
 from gateway.radio.heard import Answer, First, Heard, JoinAccepted, MacOnly, Refusal, Refused, Repeat, Uplink
+from gateway.radio.live import Live, joined, personalised
 from gateway.radio.sessions import NonceUsed, Session, SessionStore, SessionsUnavailable
-from streamgauge.errors import TransientError
 from streamgauge.lorawan import counters, crypto, frames
 from streamgauge.lorawan.counters import Verdict, Window
-from streamgauge.lorawan.crypto import SessionKeys
 from streamgauge.lorawan.frames import DataFrame, FrameFault, FrameRefused, JoinAccept, JoinRequest
-from streamgauge.lorawan.gwmp import Crc, Reception, Transmission
-from streamgauge.lorawan.regions import JOIN_ACCEPT_DELAY_S, RECEIVE_DELAY_S, REGIONS, Region
+from streamgauge.lorawan.gwmp import Crc, Reception
+from streamgauge.lorawan.regions import RECEIVE_DELAY_S, REGIONS, Region
 
 log = logging.getLogger("streamgauge.gateway.network")
 
@@ -36,36 +35,7 @@ SENT_AGAIN_S: Final = 300.0
 """The same bytes within this time are the same frame, also of a device that may begin anew: forwarders repeat frames."""
 
 _DEV_ADDR_BITS: Final = 25
-_CLOCK_US: Final = 1 << 32
 _APP_NONCES_SINCE: Final = datetime(2020, 1, 1, tzinfo=UTC)
-
-
-class CannotAnswer(TransientError):
-    """A downlink that cannot be made; the device goes on as if it had not been heard, and says so again if it minds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Downlink:
-    """A frame to be sent, and the EUI of the packet forwarder that is to send it."""
-
-    forwarder: bytes
-    transmission: Transmission
-
-
-@dataclass(slots=True)
-class _Live:
-    """A session in use. ``window`` None: nothing is known of its counter. ``waiting``: no frame of it was ever heard.
-    ``taken``: of a device that may begin anew, its last frames by counter: MIC, and when they were heard (monotonic).
-    """
-
-    id: str
-    device: str
-    may_restart: bool
-    dev_addr: bytes
-    keys: SessionKeys
-    window: Window | None
-    waiting: bool
-    taken: dict[int, tuple[bytes, float]] = field(default_factory=dict)
 
 
 class Network:
@@ -103,7 +73,7 @@ class Network:
     ) -> None:
         self._store = store
         self._region = region
-        self._power_dbm = power_dbm
+        self._answers = Answers(store, region, power_dbm, rx1_delay_s)
         self._rx1_delay_s = rx1_delay_s
         self._cf_list = cf_list
         self._monotonic_s = monotonic_s
@@ -111,22 +81,22 @@ class Network:
         self._random_bits = random_bits
         self._lock = threading.Lock()
         self._copies = Copies()
-        self._by_dev_addr: dict[bytes, list[_Live]] = {}
-        self._by_id: dict[str, _Live] = {}
+        self._by_dev_addr: dict[bytes, list[Live]] = {}
+        self._by_id: dict[str, Live] = {}
         listed = list(devices)
         self._joining = {device.dev_eui: device for device in listed if device.activation == "otaa" and device.dev_eui}
-        for live in (*_personalised(listed), *self._joined()):
+        for live in (*personalised(listed), *self._joined()):
             state = counter_states.get(live.id)
             live.window = None if state is None else Window(state.newest, state.window)
             self._enter(live)
 
-    def _joined(self) -> Iterable[_Live]:
+    def _joined(self) -> Iterable[Live]:
         for session in self._store.load():
             device = self._joining.get(session.dev_eui)
             if device is not None:
-                yield _live_of(device, session)
+                yield joined(device, session)
 
-    def _enter(self, live: _Live) -> None:
+    def _enter(self, live: Live) -> None:
         self._by_dev_addr.setdefault(live.dev_addr, []).append(live)
         self._by_id[live.id] = live
 
@@ -144,15 +114,15 @@ class Network:
         """What this reception is. Never raises for what was received."""
         if reception.crc is Crc.FAILED:
             return Refused(reason=Refusal.BAD_CRC, detail="the radio's checksum failed", reception=reception)
-        now_s = self._monotonic_s()
+        now_s, heard_at = self._monotonic_s(), self._utc_now()
         with self._lock:
             transmission = self._copies.find(reception.phy, now_s)
             if transmission is None:
                 first = self._hear_first(reception)
                 if not (isinstance(first, Refused) and first.reason is Refusal.SESSIONS_UNAVAILABLE):
-                    self._copies.remember(first, now_s)
+                    self._copies.remember(first, now_s, heard_at)
                 return first
-            sent_again = self._copies.sent_again(transmission, reception, now_s)
+            sent_again = self._copies.sent_again(transmission, reception, now_s, heard_at)
             answer = transmission.first.answer if not isinstance(transmission.first, JoinAccepted) else None
             return Repeat(
                 first=transmission.first,
@@ -194,7 +164,7 @@ class Network:
             device=near[0].device if len({live.device for live in near}) == 1 else None,
         )
 
-    def _proven(self, frame: DataFrame, reception: Reception, live: _Live, f_cnt: int) -> First:
+    def _proven(self, frame: DataFrame, reception: Reception, live: Live, f_cnt: int) -> First:
         """A frame whose MIC fits: it is its device's; whether it is taken is its counter's question."""
         before = live.window
         verdict = counters.judge(before, f_cnt)
@@ -208,7 +178,7 @@ class Network:
             self._settle(live)
         counter = CounterState(live.id, live.window.newest, live.window.bits)
         missed = f_cnt - before.newest - 1 if before is not None and f_cnt > before.newest else 0
-        late, answer = verdict is Verdict.LATE, _answer_to(frame, reception, live)
+        late, answer = verdict is Verdict.LATE, answer_to(frame, reception, live, f_cnt)
         if frame.f_port is None or not frames.MAC_PORT < frame.f_port <= frames.LAST_APPLICATION_PORT:
             return MacOnly(
                 device=live.device,
@@ -236,20 +206,20 @@ class Network:
             answer=answer,
         )
 
-    def _is_sent_again(self, live: _Live, frame: DataFrame, f_cnt: int) -> bool:
+    def _is_sent_again(self, live: Live, frame: DataFrame, f_cnt: int) -> bool:
         """Whether a frame with a counter that was taken is that very frame, rather than one of a device that began anew."""
         if (known := live.taken.get(f_cnt)) is None:  # Not heard since the start; the newest one may have been before.
             return live.window is not None and f_cnt == live.window.newest
         mic, heard_s = known
         return mic == frame.mic and self._monotonic_s() - heard_s <= SENT_AGAIN_S
 
-    def _remember(self, live: _Live, frame: DataFrame, f_cnt: int) -> None:
+    def _remember(self, live: Live, frame: DataFrame, f_cnt: int) -> None:
         live.taken.pop(f_cnt, None)
         live.taken[f_cnt] = frame.mic, self._monotonic_s()
         if len(live.taken) > counters.WINDOW_BITS:
             del live.taken[next(iter(live.taken))]
 
-    def _settle(self, live: _Live) -> None:
+    def _settle(self, live: Live) -> None:
         """The device uses its new session: those before are over (§6.2.5)."""
         for other in [other for other in self._by_id.values() if other.device == live.device and other is not live]:
             self._leave(other.id)
@@ -303,7 +273,7 @@ class Network:
         phy = frames.make_join_accept(app_key, accept)
         for superseded in self._store.add(session, request.dev_nonce):
             self._leave(superseded)
-        self._enter(_live_of(device, session))
+        self._enter(joined(device, session))
         answer = Answer(device.name, session.id, request.phy, reception, join_accept=phy)
         return JoinAccepted(
             device=device.name, session=session.id, dev_addr=session.dev_addr, reception=reception, answer=answer
@@ -329,59 +299,11 @@ class Network:
             CannotAnswer: nothing can be sent, and why.
         """
         with self._lock:
-            transmission = self._copies.find(answer.uplink, self._monotonic_s())
-            reception = answer.reception if transmission is None else transmission.answer_from
-            tmst_us, frequency_hz, data_rate = reception.tmst_us, reception.frequency_hz, reception.data_rate
-            if tmst_us is None or frequency_hz is None or data_rate is None:
-                raise CannotAnswer(
-                    f"{reception.forwarder.hex().upper()} does not tell tmst, freq and datr of what it hears"
-                )
-            try:
-                frequency_hz, data_rate = self._region.answer_on(frequency_hz, data_rate)
-            except ValueError as error:
-                raise CannotAnswer(str(error)) from error
-            phy = self._acknowledgement(answer) if answer.join_accept is None else answer.join_accept
-        delay_s = self._rx1_delay_s if answer.join_accept is None else JOIN_ACCEPT_DELAY_S
-        return Downlink(
-            reception.forwarder,
-            Transmission(
-                phy=phy,
-                frequency_hz=frequency_hz,
-                data_rate=data_rate,
-                tmst_us=(tmst_us + delay_s * 1_000_000) % _CLOCK_US,
-                power_dbm=self._power_dbm,
-            ),
-        )
-
-    def _acknowledgement(self, answer: Answer) -> bytes:
-        live = self._by_id.get(answer.session)
-        if live is None:
-            raise CannotAnswer(f"session {answer.session} of {answer.device} is over")
-        try:
-            f_cnt = self._store.next_down_counter(live.id)
-        except SessionsUnavailable as error:
-            raise CannotAnswer(str(error)) from error
-        return frames.make_downlink(live.keys, live.dev_addr, f_cnt, ack=answer.acknowledges)
+            heard = self._copies.find(answer.uplink, self._monotonic_s())
+            return self._answers.make(answer, heard, self._by_id.get(answer.session))
 
 
-def _personalised(devices: Iterable[Device]) -> Iterable[_Live]:
-    for device in devices:
-        if device.activation == "abp" and device.dev_addr and device.nwk_s_key and device.app_s_key:
-            keys = SessionKeys(device.nwk_s_key, device.app_s_key)
-            session_id = personal_session_id(device.dev_addr, keys)
-            yield _Live(session_id, device.name, device.relax_counter, device.dev_addr, keys, None, waiting=False)
-
-
-def personal_session_id(dev_addr: bytes, keys: SessionKeys) -> str:
-    """The session of a personalised device; new keys make a new one, whose counter begins anew."""
-    return f"abp-{dev_addr.hex()}-{sha256(keys.nwk_s_key + keys.app_s_key).hexdigest()[:8]}"
-
-
-def _live_of(device: Device, session: Session) -> _Live:
-    return _Live(session.id, device.name, False, session.dev_addr, session.keys, None, waiting=not session.proven)
-
-
-def _refuse_counter(frame: DataFrame, reception: Reception, live: _Live, f_cnt: int, window: Window) -> Refused:
+def _refuse_counter(frame: DataFrame, reception: Reception, live: Live, f_cnt: int, window: Window) -> Refused:
     repeated = counters.judge(window, f_cnt) is Verdict.REPEATED
     seen = "was heard before" if repeated else f"is {window.newest - f_cnt} behind"
     return Refused(
@@ -389,12 +311,5 @@ def _refuse_counter(frame: DataFrame, reception: Reception, live: _Live, f_cnt: 
         detail=f"counter {f_cnt} {seen}, the newest is {window.newest}: a replay, or the device began its counter anew",
         reception=reception,
         device=live.device,
-        answer=_answer_to(frame, reception, live) if frame.confirmed and f_cnt == window.newest else None,
+        answer=answer_to(frame, reception, live, f_cnt) if frame.confirmed and f_cnt == window.newest else None,
     )
-
-
-def _answer_to(frame: DataFrame, reception: Reception, live: _Live) -> Answer | None:
-    # An adaptive device that gets no downlink for long slows down to its slowest data rate (§4.3.1.1).
-    if not frame.confirmed and not frame.adr_ack_req:
-        return None
-    return Answer(live.device, live.id, frame.phy, reception, acknowledges=frame.confirmed)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from lorawan_field import EAST, WEST, Field, Sensor, abp_device, abp_frame, keys_of, otaa_device
 
+from gateway.radio.answers import CannotAnswer
 from gateway.radio.heard import JoinAccepted, MacOnly, Refusal, Refused, Repeat, Uplink
-from gateway.radio.network import CannotAnswer, Network
+from gateway.radio.network import Network
 from streamgauge.lorawan.frames import DataFrame, JoinAccept, mic_fits, open_join_accept, parse
 from streamgauge.lorawan.regions import REGIONS, sub_band_cf_list
 
