@@ -3,7 +3,7 @@
 import logging
 from typing import Final
 
-from gateway.radio.answers import CannotAnswer
+from gateway.radio.answers import CannotAnswer, TooLate
 from gateway.radio.heard import Answer
 from gateway.radio.network import Network
 from gateway.radio.receive_udp import NoRoute, UdpReceiver
@@ -39,7 +39,7 @@ class Answering:
         try:
             downlink = self._network.make_downlink(answer)
         except CannotAnswer as error:
-            DOWNLINKS.labels("not_made").inc()
+            DOWNLINKS.labels("not_made_in_time" if isinstance(error, TooLate) else "not_made").inc()
             self._trouble.note(device=answer.device, detail=str(error))
             return
         try:

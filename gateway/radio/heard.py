@@ -34,7 +34,6 @@ class Answer:
         device: whose.
         session: under which session; it must be the device's still when the downlink is made.
         uplink: the frame that is answered, as on the air.
-        reception: where it was heard, unless a better place turns up meanwhile.
         join_accept: the frame to be sent; None: a data frame, made when it is sent.
         acknowledges: the uplink was a confirmed one.
         requests: MAC commands of the uplink that are answered.
@@ -43,7 +42,6 @@ class Answer:
     device: str
     session: str
     uplink: bytes
-    reception: Reception
     join_accept: bytes | None = None
     acknowledges: bool = False
     requests: tuple[Request, ...] = ()

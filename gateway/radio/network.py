@@ -9,7 +9,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -129,7 +128,7 @@ class Network:
                 reception=reception,
                 is_better=self._copies.is_louder(transmission, reception),
                 sent_again=sent_again,
-                answer=replace(answer, reception=reception) if sent_again and answer is not None else None,
+                answer=answer if sent_again else None,
             )
 
     def _hear_first(self, reception: Reception) -> First:
@@ -178,7 +177,7 @@ class Network:
             self._settle(live)
         counter = CounterState(live.id, live.window.newest, live.window.bits)
         missed = f_cnt - before.newest - 1 if before is not None and f_cnt > before.newest else 0
-        late, answer = verdict is Verdict.LATE, answer_to(frame, reception, live, f_cnt)
+        late, answer = verdict is Verdict.LATE, answer_to(frame, live, f_cnt)
         if frame.f_port is None or not frames.MAC_PORT < frame.f_port <= frames.LAST_APPLICATION_PORT:
             return MacOnly(
                 device=live.device,
@@ -274,7 +273,7 @@ class Network:
         for superseded in self._store.add(session, request.dev_nonce):
             self._leave(superseded)
         self._enter(joined(device, session))
-        answer = Answer(device.name, session.id, request.phy, reception, join_accept=phy)
+        answer = Answer(device.name, session.id, request.phy, join_accept=phy)
         return JoinAccepted(
             device=device.name, session=session.id, dev_addr=session.dev_addr, reception=reception, answer=answer
         )
@@ -297,10 +296,12 @@ class Network:
 
         Raises:
             CannotAnswer: nothing can be sent, and why.
+            TooLate: no longer: its receive window is over, or almost.
         """
         with self._lock:
-            heard = self._copies.find(answer.uplink, self._monotonic_s())
-            return self._answers.make(answer, heard, self._by_id.get(answer.session))
+            now_s = self._monotonic_s()
+            heard = self._copies.find(answer.uplink, now_s)
+            return self._answers.make(answer, heard, self._by_id.get(answer.session), now_s)
 
 
 def _refuse_counter(frame: DataFrame, reception: Reception, live: Live, f_cnt: int, window: Window) -> Refused:
@@ -311,5 +312,5 @@ def _refuse_counter(frame: DataFrame, reception: Reception, live: Live, f_cnt: i
         detail=f"counter {f_cnt} {seen}, the newest is {window.newest}: a replay, or the device began its counter anew",
         reception=reception,
         device=live.device,
-        answer=answer_to(frame, reception, live, f_cnt) if frame.confirmed and f_cnt == window.newest else None,
+        answer=answer_to(frame, live, f_cnt) if frame.confirmed and f_cnt == window.newest else None,
     )

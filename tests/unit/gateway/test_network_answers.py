@@ -2,16 +2,21 @@
 
 import json
 import sqlite3
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from lorawan_field import EAST, WEST, Field, Sensor, abp_device, abp_frame, keys_of, otaa_device
 
-from gateway.radio.answers import CannotAnswer
+from gateway.radio.answers import CannotAnswer, TooLate
+from gateway.radio.downlink import Answering
 from gateway.radio.heard import JoinAccepted, MacOnly, Refusal, Refused, Repeat, Uplink
 from gateway.radio.network import Network
+from gateway.radio.receive_udp import NoRoute
+from streamgauge.gateway_metrics import DOWNLINKS
 from streamgauge.lorawan.frames import DataFrame, JoinAccept, mic_fits, open_join_accept, parse
+from streamgauge.lorawan.gwmp import Transmission
 from streamgauge.lorawan.regions import REGIONS, sub_band_cf_list
 
 BRIDGE = abp_device()
@@ -197,12 +202,55 @@ def test_what_cannot_be_answered_says_why(field: Field) -> None:
     with pytest.raises(CannotAnswer, match="does not tell tmst"):
         field.network.make_downlink(heard.answer)
     field.join(sensor)
-    late_answer = field.hear(
-        Sensor(otaa_device(), keys=sensor.keys, dev_addr=sensor.dev_addr).uplink(b"x", confirmed=True)
-    )
-    assert isinstance(late_answer, Uplink)
+    assert isinstance(field.hear(sensor.uplink()), Uplink)
     with pytest.raises(CannotAnswer, match="is over"):
-        field.answer(heard.answer.__class__("weir", heard.session, b"other", late_answer.reception))
+        field.answer(heard.answer)
+
+
+def test_what_the_device_no_longer_listens_for_is_not_made(field: Field) -> None:
+    sensor = Sensor(otaa_device())
+    request = sensor.join_request()
+    accepted = field.hear(request)
+    assert isinstance(accepted, JoinAccepted)
+    field.pass_time(4.85)
+    sensor.take_accept(field.answer(accepted.answer))
+    field.pass_time(0.1)
+    with pytest.raises(TooLate, match="5 s after"):
+        field.answer(accepted.answer)
+    phy = sensor.uplink(confirmed=True)
+    heard = field.hear(phy)
+    assert isinstance(heard, Uplink)
+    field.pass_time(0.85)
+    field.hear(phy, WEST)
+    assert sensor.takes_downlink(field.answer(heard.answer))
+    for wait_s in (0.1, 60):
+        field.pass_time(wait_s)
+        with pytest.raises(TooLate, match="1 s after"):
+            field.answer(heard.answer)
+    again = field.hear(phy)
+    assert isinstance(again, Refused)
+    frame = parse(field.answer(again.answer))
+    assert isinstance(frame, DataFrame)
+    assert frame.f_cnt_low == 1  # what came too late has used no counter
+
+
+@pytest.mark.parametrize(("waited_s", "outcome"), [(0.2, "no_route"), (1.0, "not_made_in_time")])
+def test_answers_that_come_too_late_are_counted(field: Field, waited_s: float, outcome: str) -> None:
+    class Receiver:
+        def call_later(self, _delay_s: float, action: Callable[[], None]) -> None:
+            field.pass_time(waited_s)
+            action()
+
+        def send_downlink(self, forwarder: bytes, _transmission: Transmission) -> None:
+            DOWNLINKS.labels("no_route").inc()
+            raise NoRoute(forwarder.hex())
+
+    before = DOWNLINKS.labels(outcome)._value.get()
+    heard = field.hear(abp_frame(BRIDGE, 1, confirmed=True))
+    assert isinstance(heard, Uplink)
+    assert heard.answer
+    Answering(field.network, Receiver()).answer(heard.answer)  # type: ignore[arg-type]
+    assert DOWNLINKS.labels(outcome)._value.get() == before + 1
 
 
 @pytest.mark.parametrize(
