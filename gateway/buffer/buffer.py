@@ -3,13 +3,14 @@
 Write-ahead log, full synchronisation: what ``commit`` has returned for survives a power cut; what it raised for is not in
 the file, not even in part.
 
-When the buffer is full (``max_bytes``, or the disk), ordinary readings are given up oldest first, and precious ones, which
-a rule or the score has marked, oldest first when no ordinary ones are left. The file keeps its greatest length: pages of
-deleted rows are used again, so that a full disk does not stop a buffer that has room inside.
+When the buffer is full (``max_bytes``), ordinary readings are given up oldest first, and precious ones, which a rule or the
+score has marked, oldest first when no ordinary ones are left. The file keeps its greatest length: pages of deleted rows are
+used again.
 
-On a full disk the log must still find its way into the file, or not even a deletion could be written. So the file stops
-growing while there is still space for a whole log; should another program fill the disk all the same, the ballast is given up
-and what the log holds takes its place. It grows again when there is plenty.
+When the *disk* is full nothing that was promised is given up: ``commit`` raises ``BufferFull``, so that what comes now is not
+acknowledged and its sender keeps it or is told so. Until then every space is used: the ballast is given up, and the file grows
+into its place. Only a reserve is left, and the log is kept short: with them deletions can still be written, and the log finds its
+way into the file, or nothing would ever make room again. All this is looked at anew at each commit, and so ends by itself.
 """
 
 import fcntl
@@ -39,7 +40,10 @@ _SHARE_DROPPED = 200
 _SPARE_PAGES = 16
 _MOST_PAGES_PER_READING = 6
 _MAX_REBUILDS = 2
-_DISK_STEPS = 4
+_DISK_STEPS = 2
+_RESERVE_SHARE = 4
+"""The file stops growing when no more than this part of the ballast's size is free."""
+
 _NO_END = 2**63 - 1
 
 
@@ -70,7 +74,7 @@ class Buffer:
         self._lock_folder(directory)
         try:
             with self._file.writing:
-                self._file.open()
+                self._open()
                 self._ballast.lay()
         except BaseException:
             self.close()
@@ -159,15 +163,14 @@ class Buffer:
         return self._file.size_bytes() + (self._sizes.ballast_bytes if self._ballast.is_laid else 0)
 
     def lay_ballast(self) -> None:
-        """Occupy the ballast's space again, and let the file grow again, if the disk has plenty; call it about once a minute.
+        """Occupy the ballast's space again if the disk has plenty; call it about once a minute.
 
         Raises:
             BufferUnwritable: the file cannot be used now.
         """
         with self._file.writing:
             self._file.open()
-            if self._ballast.lay() and self._free_bytes() > 2 * self._low_bytes():
-                self._file.let_grow(is_allowed=True)
+            self._ballast.lay()
 
     def close(self) -> None:
         """Carry the write-ahead log over and let go of the folder."""
@@ -192,8 +195,7 @@ class Buffer:
         while True:
             try:
                 self._file.open()
-                if self._file.may_grow and self._free_bytes() < self._low_bytes():
-                    self._file.let_grow(is_allowed=False)
+                self._heed_space()
                 with self._file.transaction() as connection:
                     return buffer_rows.apply(connection, changes, self.last_seq + 1, to_drop)
             except FileDamaged as damage:
@@ -218,34 +220,43 @@ class Buffer:
         everything = self.count + incoming
         adds = bool(changes.parcels or changes.contexts or changes.improvements)
         if adds and not full.is_disk and self._file.free_pages() < _SPARE_PAGES + incoming * _MOST_PAGES_PER_READING:
-            if to_drop >= everything and self._file.may_grow:
+            if not self._file.may_grow:
+                raise full  # The disk is to blame: what was promised is kept, and what comes now waits.
+            if to_drop >= everything:
                 raise ParcelTooLarge(
                     f"{incoming} readings and what belongs to them do not fit into the buffer; enlarge it"
                 ) from full
-            more = self._more_to_drop(to_drop, incoming)
-            if not self._file.may_grow and more > self.count and not self.precious_count:
-                raise full  # The disk is to blame: what comes now waits, rather than being taken and given up at once.
-            return more
+            return self._more_to_drop(to_drop, incoming)
         if attempt > _DISK_STEPS:
             raise full
         BUFFER_FAULTS.labels("disk_full").inc(attempt == 1)
-        if attempt == 1:
-            self._file.carry_log_over()
-            return to_drop
-        self._ballast.give_up()
+        if attempt > 1:
+            self._ballast.give_up()
         self._file.carry_log_over()
-        self._file.let_grow(is_allowed=False)
-        return self._more_to_drop(to_drop, incoming) if adds else to_drop
+        return to_drop
+
+    def _open(self) -> None:
+        """Open the file, in the ballast's place if there is no other: even an index of the log needs some space."""
+        try:
+            self._file.open()
+        except BufferFull:
+            if not self._ballast.give_up():
+                raise
+            self._file.open()
+
+    def _heed_space(self) -> None:
+        """See the module: what a full disk still allows."""
+        free_bytes = self._free_bytes()
+        low_bytes = self._sizes.log_pages * PAGE_BYTES
+        self._file.keep_log_short(is_wanted=free_bytes < low_bytes)
+        to_be_had_bytes = free_bytes + (self._sizes.ballast_bytes if self._ballast.is_laid else 0)
+        self._file.let_grow(is_allowed=to_be_had_bytes > self._sizes.ballast_bytes // _RESERVE_SHARE)
 
     def _free_bytes(self) -> int:
         try:
             return shutil.disk_usage(self._file.path.parent).free
         except OSError:
             return 0
-
-    def _low_bytes(self) -> int:
-        """So much must be free for the file to grow: what a whole log takes."""
-        return self._sizes.log_pages * PAGE_BYTES
 
     def _more_to_drop(self, to_drop: int, incoming: int) -> int:
         if to_drop:

@@ -22,6 +22,7 @@ Result = TypeVar("Result")
 _LARGEST_BALLAST_BYTES = 4 * 2**20
 _LARGEST_LOG_PAGES = 750
 _LARGEST_LOG_BYTES = 8 * 2**20
+_SHORT_LOG_SHARE = 8
 _MAX_REBUILDS = 2
 _ROWS_LOOKED_AT = 100
 
@@ -71,6 +72,7 @@ class BufferFile:
         self._generation = 0
         self._is_suspect = self._is_shut = False
         self.may_grow = True
+        self._is_log_short = False
 
     def open(self) -> None:
         """Open the file unless it is open and sound; a damaged one is rebuilt.
@@ -192,10 +194,21 @@ class BufferFile:
 
     def let_grow(self, *, is_allowed: bool) -> None:
         """Whether the file may grow up to its bound, or only use the pages that it has."""
+        if is_allowed is self.may_grow:
+            return
         with self._faults() as connection:
             # SQLite makes the present length of it if less is asked for.
             connection.execute(f"PRAGMA max_page_count = {self._sizes.pages if is_allowed else 1}").fetchone()
         self.may_grow = is_allowed
+
+    def keep_log_short(self, *, is_wanted: bool) -> None:
+        """Whether the log is carried over much earlier, so that it takes little of a nearly full disk."""
+        if is_wanted is self._is_log_short:
+            return
+        pages = max(8, self._sizes.log_pages // _SHORT_LOG_SHARE) if is_wanted else self._sizes.log_pages
+        with self._faults() as connection:
+            connection.execute(f"PRAGMA wal_autocheckpoint = {pages}").fetchone()
+        self._is_log_short = is_wanted
 
     def carry_log_over(self) -> None:
         """Let the log be written from its beginning again, which needs no new space; it may fail on a full disk."""
@@ -220,7 +233,7 @@ class BufferFile:
                     self.path, log_pages=sizes.log_pages, log_bytes=sizes.log_bytes, max_pages=sizes.pages
                 )
                 self._keep_damaged_log(writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1])
-                self.may_grow = True
+                self.may_grow, self._is_log_short = True, False
                 self._reader = connect_reader(self.path)
                 self._count(writer)
                 sync_folder(self.path.parent)

@@ -64,6 +64,8 @@ def connect(path: Path, *, log_pages: int, log_bytes: int, max_pages: int) -> sq
         connection.execute(f"PRAGMA wal_autocheckpoint = {log_pages}")
         connection.execute(f"PRAGMA journal_size_limit = {log_bytes}")
         connection.execute(f"PRAGMA max_page_count = {max_pages}")
+        # The log is written by COMMIT alone: what fails before it is for the file's own bound, never for a full disk.
+        connection.execute("PRAGMA cache_spill = OFF")
         ensure_tables(connection)
     except BaseException:
         connection.close()

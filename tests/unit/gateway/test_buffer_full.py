@@ -187,36 +187,68 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def assert_the_newest_are_there(buffer: Buffer, appended: int) -> None:
-    numbers = numbers_in(buffer)
-    assert numbers == list(range(appended - len(numbers), appended))
-    assert buffer.dropped == appended - len(numbers)
+def fill_up(folder: Path) -> Path:
+    """Another program takes all the space that is left; returns its file."""
+    rest = folder / "rest"
+    with contextlib.suppress(OSError), rest.open("ab", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    return rest
+
+
+def fill_until_refused(buffer: Buffer, first: int, most_commits: int = 3_000) -> int:
+    """Append until the buffer says no; returns the next number."""
+    with contextlib.suppress(BufferFull):
+        for _ in range(most_commits):
+            first = fill(buffer, first, 1)
+    return first
+
+
+def assert_full_and_whole(buffer: Buffer, appended: int) -> None:
+    """Everything that was taken is there, and nothing more is taken; deletions are, and make room."""
+    with pytest.raises(BufferFull):
+        buffer.append([parcel(*range(900_000, 900_050))])
+    assert numbers_in(buffer) == list(range(appended))
+    assert buffer.dropped == 0
+    assert buffer.counters()["session"].newest == appended - 1
 
 
 @pytest.mark.slow
-def test_on_a_disk_that_another_program_fills(tmp_path: Path) -> None:
-    with small_disk(tmp_path, "40m"):
+@pytest.mark.parametrize("already", [0, 1, 20, 500], ids=lambda commits: f"after {commits} commits")
+def test_on_a_disk_that_another_program_fills_the_ballast_is_for_readings(tmp_path: Path, already: int) -> None:
+    with small_disk(tmp_path, "16m"):
         buffer = open_buffer(tmp_path / "gateway", max_bytes=200 * MIB)
-        ballast, rest = tmp_path / "gateway" / "ballast", tmp_path / "rest"
-        appended = fill(buffer, 0, 20)
-        with contextlib.suppress(OSError), rest.open("wb") as file:
-            while True:
-                file.write(b"x" * 4096)
-                file.flush()
-        appended = fill(buffer, appended, 1_000)
+        ballast = tmp_path / "gateway" / "ballast"
+        before = fill(buffer, 0, already)
+        rest = fill_up(tmp_path)
+        appended = fill_until_refused(buffer, before)
         assert not ballast.exists()
-        assert buffer.count > 500
-        assert_the_newest_are_there(buffer, appended)
-        first = buffer.first_pending(0, 1)[0].seq
-        buffer.delete([(first, first + 99)])
+        assert appended - before > 8_000, "half of the ballast holds more"
+        assert_full_and_whole(buffer, appended)
         buffer.lay_ballast()
         assert not ballast.exists()
+        fill_up(tmp_path)
+        buffer.delete([(1, 1_000)])
+        assert fill_until_refused(buffer, appended, 10) == appended + 500, "room that was deleted is used again"
         rest.unlink()
+        fill(buffer, appended + 500, 100)
         buffer.lay_ballast()
-        assert ballast.exists()
-        dropped = buffer.dropped
-        fill(buffer, appended, 100)
-        assert buffer.dropped == dropped
+        assert ballast.exists() is (already < 500)
+        assert buffer.dropped == 0
+        buffer.close()
+
+
+@pytest.mark.slow
+def test_readings_survive_a_kill_and_a_start_on_a_full_disk(tmp_path: Path) -> None:
+    with small_disk(tmp_path, "16m"):
+        buffer = open_buffer(tmp_path / "gateway", max_bytes=200 * MIB)
+        appended = fill(buffer, 0, 20)
+        buffer.close()
+        fill_up(tmp_path)
+        buffer = open_buffer(tmp_path / "gateway", max_bytes=200 * MIB)
+        appended = fill_until_refused(buffer, appended)
+        assert appended > 5_000
+        assert_full_and_whole(buffer, appended)
         buffer.close()
 
 
@@ -225,13 +257,35 @@ def test_on_a_disk_that_another_program_fills(tmp_path: Path) -> None:
 def test_on_a_disk_that_is_smaller_than_the_buffer_may_become(tmp_path: Path, size: str) -> None:
     with small_disk(tmp_path, size):
         buffer = open_buffer(tmp_path, max_bytes=200 * MIB)
-        appended = fill(buffer, 0, 2_000)
-        assert_the_newest_are_there(buffer, appended)
-        assert buffer.count > 3_000
+        appended = fill_until_refused(buffer, 0)
+        assert_full_and_whole(buffer, appended)
+        assert buffer.count > 10_000
         while rows := buffer.first_pending(0, 500):
             buffer.delete([(rows[0].seq, rows[-1].seq)])
         assert buffer.count == 0
         buffer.close()
+
+
+def test_on_a_full_disk_the_file_stops_growing_gives_nothing_up_and_goes_on_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = open_buffer(tmp_path, max_bytes=2 * MIB)
+    appended = fill(buffer, 0, 10)
+    (tmp_path / "ballast").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+        appended = fill_until_refused(buffer, appended)
+        assert_full_and_whole(buffer, appended)
+    assert fill(buffer, appended, 10) == appended + 500
+    assert numbers_in(buffer) == list(range(appended + 500))
+
+
+def test_while_the_ballast_is_there_the_file_may_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = open_buffer(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    appended = fill(buffer, 0, 200)
+    assert numbers_in(buffer) == list(range(appended))
+    assert buffer.dropped == 0
 
 
 @pytest.mark.slow
@@ -239,6 +293,6 @@ def test_on_a_disk_without_space_nothing_is_taken_and_nothing_given_up(tmp_path:
     with small_disk(tmp_path, "2m"):
         buffer = open_buffer(tmp_path, max_bytes=200 * MIB)
         with pytest.raises(BufferFull):
-            fill(buffer, 0, 100)
+            fill(buffer, 0, 200)
         assert buffer.dropped == 0
         buffer.close()
