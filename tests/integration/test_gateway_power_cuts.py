@@ -92,7 +92,7 @@ def truth(folder: Path) -> dict[tuple[str, int], Any]:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("cuts", [10, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cuts", [8, pytest.param(100, marks=pytest.mark.slow)])
 def test_what_went_in_comes_out_once_whatever_happens_to_the_gateway(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], cuts: int
 ) -> None:

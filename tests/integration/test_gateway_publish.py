@@ -311,7 +311,7 @@ def test_long_batches_are_compressed(tmp_path: Path, mqtt_url: str, cloud: Cloud
     [
         ("5", "max_packet_size 2000"),
         ("3.1.1", "max_packet_size 2000"),
-        ("3.1.1", "message_size_limit 2000"),
+        pytest.param("3.1.1", "message_size_limit 2000", marks=pytest.mark.slow),
     ],
 )
 def test_a_broker_that_takes_short_packets_only(
