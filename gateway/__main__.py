@@ -1,4 +1,4 @@
-"""``python -m gateway``: run until SIGTERM; or ask it something (check, decode, models, seal, token)."""
+"""``python -m gateway``: run until SIGTERM; or ask it something (check, decode, models, seal, token, forget-nonces)."""
 
 import argparse
 import sys
@@ -30,6 +30,11 @@ def _parser() -> argparse.ArgumentParser:
     seal.add_argument("--field", choices=SEALABLE, default="app_key", help="which key (default: app_key)")
     seal.set_defaults(run=commands.seal_key)
     asked.add_parser("token", help="a token for a sensor that posts its readings").set_defaults(run=commands.make_token)
+    forget = asked.add_parser(
+        "forget-nonces", help="let a device that lost its memory join again; the gateway is stopped"
+    )
+    forget.add_argument("--dev-eui", required=True, help="whose used DevNonces are forgotten")
+    forget.set_defaults(run=commands.forget_nonces)
     return parser
 
 

@@ -1,16 +1,19 @@
-"""What can be asked of ``python -m gateway`` besides running: decode, models, check, seal, token."""
+"""What can be asked of ``python -m gateway`` besides running: decode, models, check, seal, token, forget-nonces."""
 
 import argparse
+import fcntl
 import getpass
 import json
 import os
 import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
 from gateway.decode_command import BadArguments, decode_command
-from streamgauge.errors import SettingsError
+from streamgauge.errors import SettingsError, StreamgaugeError
 from streamgauge.payloads.registry import find, models
 from streamgauge.sealing import seal
 from streamgauge.settings import PREFIX, GatewaySettings, load
@@ -18,6 +21,8 @@ from streamgauge.settings import PREFIX, GatewaySettings, load
 DONE, PROBLEM, BAD_ARGUMENTS = 0, 1, 2
 KEY_VARIABLE = PREFIX + "GATEWAY_KEY"
 TOKEN_BYTES = 32
+LOCK_FILE = "buffer.lock"
+"""What a running gateway holds in its folder (``gateway.buffer``)."""
 
 
 def decode(options: argparse.Namespace) -> int:
@@ -77,6 +82,53 @@ def seal_key(options: argparse.Namespace) -> int:
         return BAD_ARGUMENTS
     print(f'{options.field} = "{seal(secret, key, f"{dev_eui.hex().upper()}:{options.field}")}"')
     return DONE
+
+
+def forget_nonces(options: argparse.Namespace) -> int:
+    """Let a device that has lost its memory join again with DevNonces that it has used before."""
+    from gateway.radio import sessions_file
+
+    try:
+        dev_eui = bytes.fromhex(options.dev_eui.replace(":", "").replace("-", ""))
+    except ValueError:
+        dev_eui = b""
+    if len(dev_eui) != 8:
+        print("A DevEUI has 16 hexadecimal digits", file=sys.stderr)
+        return BAD_ARGUMENTS
+    try:
+        folder = load(GatewaySettings, os.environ).directory
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return BAD_ARGUMENTS
+    try:
+        with stopped(folder):
+            count = sessions_file.forget_nonces(folder / sessions_file.FILE_NAME, dev_eui)
+    except (StreamgaugeError, OSError) as error:
+        print(error, file=sys.stderr)
+        return PROBLEM
+    name = dev_eui.hex().upper()
+    print(f"{name}: {count} used DevNonces are forgotten. It may join with any DevNonce, once each.")
+    print(
+        "What this means: whoever has recorded its earlier join requests can play them back, and each is accepted once. They get "
+        "no keys by that and no readings in, but may fill the device's places for sessions not yet used. A new AppKey for the "
+        "device does the same without that."
+    )
+    return DONE
+
+
+@contextmanager
+def stopped(folder: Path) -> Iterator[None]:
+    """While no gateway runs with this folder.
+
+    Raises:
+        OSError: one does, or the folder cannot be used.
+    """
+    with (folder / LOCK_FILE).open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError(f"a gateway runs with {folder}: stop it first") from error
+        yield
 
 
 def make_token(_options: argparse.Namespace) -> int:

@@ -270,7 +270,7 @@ class Network:
             cf_list=self._cf_list,
         )
         phy = frames.make_join_accept(app_key, accept)
-        for superseded in self._store.add(session, request.dev_nonce):
+        for superseded in self._store.add(session, request.dev_nonce, app_key):
             self._leave(superseded)
         self._enter(joined(device, session))
         answer = Answer(device.name, session.id, request.phy, join_accept=phy)

@@ -8,6 +8,7 @@ The file may be damaged or deleted while the gateway runs. That is noticed at th
 a new file: no device has to join again for it.
 """
 
+import hmac
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable
@@ -172,8 +173,13 @@ class SessionStore:
         found = self._do(lambda database: database.execute(query, (dev_eui,)).fetchone())
         return None if found is None else int(found[0])
 
-    def add(self, session: Session, dev_nonce: int) -> list[str]:
+    def add(self, session: Session, dev_nonce: int, app_key: bytes) -> list[str]:
         """Commit a new session and its nonces together.
+
+        Args:
+            session: the session.
+            dev_nonce: the device's, 16 bits; taken once under each AppKey.
+            app_key: under which the device has joined. What is kept of it does not tell it.
 
         Returns:
             The ids of sessions that gave way: older ones of the device of which no frame was ever heard.
@@ -182,19 +188,26 @@ class SessionStore:
             NonceUsed: the DevNonce was used before; nothing was changed.
             SessionsUnavailable: nothing was changed.
         """
-        superfluous = self._do(lambda database: self._add(database, session, dev_nonce))
+        superfluous = self._do(
+            lambda database: self._add(database, session, dev_nonce, key_print(session.dev_eui, app_key))
+        )
         self._held[session.id] = session
         self._forget(superfluous)
         return superfluous
 
-    def _add(self, database: sqlite3.Connection, session: Session, dev_nonce: int) -> list[str]:
+    def _add(self, database: sqlite3.Connection, session: Session, dev_nonce: int, under: str) -> list[str]:
         with database:
-            try:
-                database.execute("INSERT INTO dev_nonces VALUES (?, ?)", (session.dev_eui, dev_nonce))
-            except sqlite3.IntegrityError as error:
+            used = database.execute(
+                "SELECT 1 FROM key_nonces WHERE dev_eui = ?1 AND key_print = ?3 AND dev_nonce = ?2 "
+                "UNION ALL SELECT 1 FROM dev_nonces WHERE dev_eui = ?1 AND dev_nonce = ?2",
+                (session.dev_eui, dev_nonce, under),
+            ).fetchone()
+            if used is not None:
                 raise NonceUsed(
-                    f"DevNonce {dev_nonce:04X} of {session.dev_eui.hex().upper()} was used before"
-                ) from error
+                    f"DevNonce {dev_nonce:04X} of {session.dev_eui.hex().upper()} was used before: a replay, or the device "
+                    "has lost its memory; a new AppKey, or python -m gateway forget-nonces, lets it begin anew"
+                )
+            database.execute("INSERT INTO key_nonces VALUES (?, ?, ?)", (session.dev_eui, under, dev_nonce))
             self._write(session)
             database.execute("INSERT INTO down_counters VALUES (?, 0)", (session.id,))
             superfluous = [
@@ -293,6 +306,11 @@ class SessionStore:
             reserved = following + DOWN_COUNTERS_RESERVED
             database.execute("INSERT OR REPLACE INTO down_counters VALUES (?, ?)", (session_id, reserved))
         return following, reserved
+
+
+def key_print(dev_eui: bytes, app_key: bytes) -> str:
+    """Tells a device's AppKeys apart without telling them."""
+    return hmac.digest(app_key, b"streamgauge used DevNonces " + dev_eui, "sha256")[:8].hex()
 
 
 def _place(dev_eui: bytes, dev_addr: bytes, session_id: str, app_nonce: int, created_us: int) -> str:

@@ -16,7 +16,8 @@ from streamgauge.errors import PermanentError, TransientError
 log = logging.getLogger("streamgauge.gateway.sessions")
 
 FILE_NAME: Final = "sessions.db"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""2: used DevNonces belong to an AppKey. Those of version 1, whose key nobody knows, count for every key."""
 
 DOWN_COUNTERS_RESERVED: Final = 100
 """Downlink counters reserved at once; a restart skips what was left of them, which devices take for lost frames."""
@@ -37,12 +38,16 @@ CREATE INDEX IF NOT EXISTS sessions_of_device ON sessions (dev_eui);
 CREATE TABLE IF NOT EXISTS dev_nonces (
     dev_eui BLOB NOT NULL, dev_nonce INTEGER NOT NULL, PRIMARY KEY (dev_eui, dev_nonce)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS key_nonces (
+    dev_eui BLOB NOT NULL, key_print TEXT NOT NULL, dev_nonce INTEGER NOT NULL, PRIMARY KEY (dev_eui, key_print, dev_nonce)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS app_nonces (dev_eui BLOB PRIMARY KEY, newest INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS down_counters (session TEXT PRIMARY KEY, reserved INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
 COLUMNS: Final = {
     "sessions": "id, dev_eui, dev_addr, nwk_s_key, app_s_key, app_nonce, created_us, proven",
     "dev_nonces": "dev_eui, dev_nonce",
+    "key_nonces": "dev_eui, key_print, dev_nonce",
     "app_nonces": "dev_eui, newest",
     "down_counters": "session, reserved",
 }
@@ -148,6 +153,25 @@ def replace_file(path: Path) -> sqlite3.Connection:
         extra={"aside": str(aside), "taken_over": taken_over},
     )
     return database
+
+
+def forget_nonces(path: Path, dev_eui: bytes) -> int:
+    """Forget which DevNonces a device has used, in the file of a gateway that does not run.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        SessionsUnavailable: the file is not there, or cannot be written.
+        SessionsTooNew: a later version has made it.
+    """
+    if not path.exists():
+        raise SessionsUnavailable(f"{path} is not there: has this gateway ever run?")
+    with trouble(path), closing(open_file(path)) as database, database:
+        return sum(
+            database.execute(f"DELETE FROM {table} WHERE dev_eui = ?", (dev_eui,)).rowcount  # noqa: S608 - our tables
+            for table in ("dev_nonces", "key_nonces")
+        )
 
 
 def _set_aside(path: Path) -> Path:

@@ -87,6 +87,20 @@ def test_a_dev_nonce_is_taken_once_even_after_a_restart(field: Field) -> None:
         field.crash()
 
 
+def test_a_device_that_lost_its_memory_joins_under_a_new_app_key(field: Field) -> None:
+    sensor = Sensor(otaa_device())
+    field.join(sensor)
+    field.pass_time(60)
+    refused = field.hear(Sensor(sensor.device).join_request())
+    assert isinstance(refused, Refused)
+    assert refused.reason is Refusal.REPLAYED_DEV_NONCE
+    assert "forget-nonces" in refused.detail
+    renewed = otaa_device(app_key=b"another AppKey..")
+    field.devices = [renewed]
+    field.crash()
+    field.join(Sensor(renewed))
+
+
 def test_a_join_that_cannot_be_kept_is_not_accepted_and_not_held_against_the_device(
     field: Field, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,9 +16,11 @@ from gateway.radio.sessions import (
     SessionStore,
     SessionsUnavailable,
 )
+from gateway.radio.sessions_file import forget_nonces
 from streamgauge.lorawan.crypto import SessionKeys
 
 KEY = "a gateway's key of some forty characters"
+APP_KEY = b"sixteen bytes..."
 DEV_EUI = bytes.fromhex("0004A30B001C0530")
 
 
@@ -40,7 +42,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_sessions_come_back_as_they_were(path: Path) -> None:
     store = SessionStore(path, KEY)
-    store.add(session(1), 1)
+    store.add(session(1), 1, APP_KEY)
     store.close()
     store = SessionStore(path, KEY)
     assert store.load() == [session(1)]
@@ -50,7 +52,7 @@ def test_sessions_come_back_as_they_were(path: Path) -> None:
 
 def test_keys_are_not_in_the_file_in_the_clear(path: Path) -> None:
     store = SessionStore(path, KEY)
-    store.add(session(1), 1)
+    store.add(session(1), 1, APP_KEY)
     store.close()
     content = path.read_bytes()
     assert session(1).keys.nwk_s_key not in content
@@ -60,7 +62,7 @@ def test_keys_are_not_in_the_file_in_the_clear(path: Path) -> None:
 
 def test_another_gateways_key_opens_nothing_and_loses_nothing(path: Path) -> None:
     store = SessionStore(path, KEY)
-    store.add(session(1), 1)
+    store.add(session(1), 1, APP_KEY)
     store.close()
     other = SessionStore(path, "another key")
     assert other.load() == []
@@ -70,18 +72,52 @@ def test_another_gateways_key_opens_nothing_and_loses_nothing(path: Path) -> Non
 
 def test_a_nonce_is_used_once_and_a_refused_join_changes_nothing(path: Path) -> None:
     store = SessionStore(path, KEY)
-    store.add(session(1), 7)
+    store.add(session(1), 7, APP_KEY)
     with pytest.raises(NonceUsed):
-        store.add(session(2), 7)
+        store.add(session(2), 7, APP_KEY)
     assert store.load() == [session(1)]
-    store.add(session(3, dev_eui=bytes(8)), 7)
+    store.add(session(3, dev_eui=bytes(8)), 7, APP_KEY)
+
+
+def test_nonces_belong_to_an_app_key_which_the_file_does_not_tell(path: Path) -> None:
+    store = SessionStore(path, KEY)
+    store.add(session(1), 7, APP_KEY)
+    store.add(session(2), 7, APP_KEY[::-1])
+    for number, app_key in ((3, APP_KEY), (4, APP_KEY[::-1])):
+        with pytest.raises(NonceUsed, match="forget-nonces"):
+            store.add(session(number), 7, app_key)
+    store.close()
+    content = path.read_bytes()
+    assert APP_KEY not in content
+    assert APP_KEY.hex().encode() not in content.lower()
+
+
+def test_nonces_of_version_1_count_for_every_key_until_they_are_forgotten(path: Path) -> None:
+    SessionStore(path, KEY).close()
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TABLE key_nonces")
+        database.execute("PRAGMA user_version = 1")
+        database.execute("INSERT INTO dev_nonces VALUES (?, 7), (?, 8)", (DEV_EUI, bytes(8)))
+    database.close()
+    store = SessionStore(path, KEY)
+    with pytest.raises(NonceUsed):
+        store.add(session(1), 7, APP_KEY)
+    store.add(session(1), 9, APP_KEY)
+    store.close()
+    assert forget_nonces(path, DEV_EUI) == 2
+    store = SessionStore(path, KEY)
+    assert store.load() == [session(1)]
+    store.add(session(2), 7, APP_KEY)
+    store.add(session(3), 9, APP_KEY)
+    with pytest.raises(NonceUsed):
+        store.add(session(4, dev_eui=bytes(8)), 8, APP_KEY)
 
 
 def test_unheard_sessions_of_a_device_are_bounded_and_a_proven_one_ends_the_others(path: Path) -> None:
     store = SessionStore(path, KEY)
-    store.add(session(0), 0)
+    store.add(session(0), 0, APP_KEY)
     store.prove("otaa-0000")
-    dropped = [gone for number in range(1, 8) for gone in store.add(session(number), number)]
+    dropped = [gone for number in range(1, 8) for gone in store.add(session(number), number, APP_KEY)]
     assert dropped == ["otaa-0001", "otaa-0002", "otaa-0003"]
     assert len(store.load()) == 1 + WAITING_PER_DEVICE
     store.prove("otaa-0006")
@@ -122,7 +158,7 @@ def test_a_file_that_is_no_database_is_set_aside(path: Path) -> None:
 def test_a_damaged_file_is_set_aside_and_what_can_be_read_lives_on(path: Path) -> None:
     store = SessionStore(path, KEY)
     for number in range(40):
-        store.add(session(number, dev_eui=number.to_bytes(8, "big")), number)
+        store.add(session(number, dev_eui=number.to_bytes(8, "big")), number, APP_KEY)
     given = {name: store.next_down_counter(name) for name in ("otaa-0003", "abp-01020304")}
     store.close()
     whole = path.read_bytes()
@@ -137,7 +173,7 @@ def test_a_damaged_file_is_set_aside_and_what_can_be_read_lives_on(path: Path) -
         for left in loaded:
             assert replace(left, proven=False) == session(left.app_nonce, dev_eui=left.app_nonce.to_bytes(8, "big"))
         survivors += len(loaded)
-        store.add(session(50), 50)
+        store.add(session(50), 50, APP_KEY)
         assert store.next_down_counter("otaa-0050") == 0
         asides = [
             aside for aside in path.parent.glob("sessions.db.damaged-*") if not aside.name.endswith(("-shm", "-wal"))
