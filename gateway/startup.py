@@ -218,6 +218,7 @@ class Gateway:
             settings=settings,
             configuration=found,
             buffer=self.buffer,
+            keeper=self._keeper,
             publisher=self._publisher,
             clock=self._clock,
             alarms=self._alarms,

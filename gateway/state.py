@@ -5,6 +5,7 @@ from pathlib import Path
 import streamgauge
 from gateway.alarms.alarms import Alarms
 from gateway.buffer.buffer import Buffer
+from gateway.buffer.keeper import Keeper
 from gateway.clock import Clock
 from gateway.configuration import Configuration
 from gateway.handover.publish import Publisher
@@ -26,6 +27,7 @@ class StateOf:
         settings: GatewaySettings,
         configuration: Configuration,
         buffer: Buffer,
+        keeper: Keeper,
         publisher: Publisher,
         clock: Clock,
         alarms: Alarms,
@@ -34,6 +36,7 @@ class StateOf:
         self._settings = settings
         self._configuration = configuration
         self._buffer = buffer
+        self._keeper = keeper
         self._publisher = publisher
         self._clock = clock
         self._alarms = alarms
@@ -54,6 +57,7 @@ class StateOf:
             buffer_bytes=self._buffer.size_bytes(),
             buffer_max_bytes=self._settings.buffer_max_bytes,
             dropped=self._buffer.dropped,
+            buffer_trouble=self._keeper.trouble,
             damaged_files=_damaged_files(self._settings.directory),
             clock_ok=from_microseconds(now_us) >= OURS_IS_SET_FROM,
             clock_step_at=None if step is None else from_microseconds(step.at_us),

@@ -35,6 +35,10 @@ NOT_JUDGED = Counter(
 )
 BUFFERED_READINGS = Gauge("streamgauge_gateway_buffered_readings", "Readings that wait for the cloud's `stored`.")
 BUFFER_BYTES = Gauge("streamgauge_gateway_buffer_bytes", "Size of the buffer's files.")
+BUFFER_WRITABLE = Gauge(
+    "streamgauge_gateway_buffer_writable",
+    "1 while the buffer takes what comes; 0 since an attempt to write it failed: nothing new is acknowledged.",
+)
 BUFFER_DROPPED = Counter(
     "streamgauge_gateway_buffer_dropped_readings_total",
     "Readings given up because the buffer was full, by rank (ordinary ones go before precious ones).",

@@ -21,6 +21,7 @@ from streamgauge.errors import TransientError
 from streamgauge.gateway_metrics import (
     BUFFER_BYTES,
     BUFFER_FAULTS,
+    BUFFER_WRITABLE,
     BUFFERED_READINGS,
     OLDEST_BUFFERED_SECONDS,
     READINGS_REFUSED,
@@ -80,8 +81,16 @@ class Keeper:
         self._unwritable = Seldom(
             log, logging.ERROR, "the buffer cannot be written; readings wait in memory", every_s=60.0
         )
+        self._commit_trouble: str | None = None
+        self._look_trouble: str | None = None
+        BUFFER_WRITABLE.set(1)
         self._next_ballast_s = time.monotonic() + _BALLAST_EVERY_S
         self._next_measure_s = 0.0
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the buffer could not be written or looked after at the last attempt; None: it could."""
+        return self._commit_trouble or self._look_trouble
 
     def on_commit(self, listener: CommitListener) -> None:
         """Have a function called from the keeper's thread after each commit, with the readings that are new in the
@@ -205,6 +214,7 @@ class Keeper:
         except Exception:
             log.exception("a commit failed; its parts are tried one by one")
             return self._commit_one_by_one(changes)
+        self._note_written()
         self._finish(changes.parcels, added)
         return True
 
@@ -244,6 +254,7 @@ class Keeper:
                 log.exception("this can never be committed; it was not acknowledged")
                 self._give_up(part.parcels, f"{type(error).__name__}: {error}")
             else:
+                self._note_written()
                 self._finish(part.parcels, added)
             del todo[0]
         return True
@@ -257,7 +268,13 @@ class Keeper:
 
     def _note_unwritable(self, error: TransientError) -> None:
         BUFFER_FAULTS.labels("unwritable").inc()
+        self._commit_trouble = str(error)
+        BUFFER_WRITABLE.set(0)
         self._unwritable.note(reason=str(error), waiting=self._waiting)
+
+    def _note_written(self) -> None:
+        self._commit_trouble = None
+        BUFFER_WRITABLE.set(self._look_trouble is None)
 
     def _finish(self, parcels: Sequence[Parcel], added: Sequence[Entry]) -> None:
         with self._changed:
@@ -287,8 +304,12 @@ class Keeper:
                 self._next_ballast_s = now_s + _BALLAST_EVERY_S
                 self._buffer.lay_ballast()
         except TransientError as error:
+            self._look_trouble = str(error)
+            BUFFER_WRITABLE.set(0)
             self._unwritable.note(reason=str(error), waiting=self._waiting)
             return
+        self._look_trouble = None
+        BUFFER_WRITABLE.set(self._commit_trouble is None)
         # A clock that was set back makes it negative.
         OLDEST_BUFFERED_SECONDS.set(0 if oldest_us is None else max(0.0, time.time() - oldest_us / 1e6))
 

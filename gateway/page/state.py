@@ -54,6 +54,7 @@ class GatewayState:
         buffer_bytes: size of the buffer's files.
         buffer_max_bytes: at which readings are given up.
         dropped: readings that were given up since the start.
+        buffer_trouble: why the buffer cannot be written now; None: it can.
         damaged_files: buffer files that were set aside.
         clock_ok: nothing speaks against the system's clock.
         clock_step_at: when it last jumped, aware UTC.
@@ -73,6 +74,7 @@ class GatewayState:
     buffer_bytes: int = 0
     buffer_max_bytes: int = 0
     dropped: int = 0
+    buffer_trouble: str | None = None
     damaged_files: int = 0
     clock_ok: bool = True
     clock_step_at: datetime | None = None

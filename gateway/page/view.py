@@ -143,6 +143,8 @@ def _problems(state: GatewayState, devices: DevicesView, now: datetime, t: Words
 
 def _buffer_problems(state: GatewayState, t: Words) -> list[Problem]:
     found = []
+    if state.buffer_trouble is not None:
+        found.append(Problem(text=t("problem.unwritable", reason=state.buffer_trouble), is_grave=True))
     if state.dropped:
         found.append(Problem(text=t.count("problem.dropped", state.dropped), is_grave=True))
     if _share(state) >= NEARLY_FULL_SHARE:

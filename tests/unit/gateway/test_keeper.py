@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from gateway.buffer.buffer import Buffer
 from gateway.buffer.faults import BufferFull
@@ -122,8 +123,12 @@ def test_while_the_disk_is_full_nothing_is_acknowledged_and_nothing_lost(disk: D
     keeper.put_context("station-1", b"memory")
     keeper.start()
     assert not done.wait(0.3)
+    assert str(keeper.trouble) == "no space left"
+    assert REGISTRY.get_sample_value("streamgauge_gateway_buffer_writable") == 0
     disk.fault = None
     assert done.wait(10)
+    assert keeper.trouble is None
+    assert REGISTRY.get_sample_value("streamgauge_gateway_buffer_writable") == 1
     until(lambda: numbers_in(disk) == [501, 1, 2])
     until(lambda: disk.get_context("station-1") is not None)
 

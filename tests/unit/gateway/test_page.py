@@ -58,6 +58,15 @@ class Page:
         return status, dict(fields), body.decode()
 
 
+def test_a_disk_that_cannot_be_written_is_said_first_in_both_languages() -> None:
+    state = replace(troubled_state(), buffer_trouble="SQLITE_FULL: database or disk is full")
+    for words, said in ((EN, "nothing new is taken"), (VI, "số liệu mới không được nhận")):
+        view = make_view(state, Journal(), verdict_of, NOW, words, only_refused=False)
+        assert view.verdict == "act"
+        assert said in view.problems[0].text
+        assert "SQLITE_FULL" in view.problems[0].text
+
+
 @pytest.fixture
 def flood() -> Page:
     page = Page(state=troubled_state())
@@ -102,6 +111,8 @@ def test_a_flood_without_a_link_says_what_matters_first(flood) -> None:
     [
         ({"dropped": 3}, "3 readings were given up", True),
         ({"buffer_bytes": 2_000_000_000}, "93\u00a0% full", True),
+        ({"buffer_trouble": "disk full"}, "The disk cannot be written: nothing new is taken", True),
+        ({"buffer_trouble": "disk full"}, "(disk full)", True),
         ({"damaged_files": 1}, "1 damaged buffer file", False),
         ({"clock_ok": False}, "clock cannot be trusted", True),
         ({"devices": ()}, "No sensor is configured", False),
