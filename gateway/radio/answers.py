@@ -42,6 +42,8 @@ class Downlink:
 
 def answer_to(frame: DataFrame, live: Live, f_cnt: int) -> Answer | None:
     """What the device waits for after this genuine frame, if it waits for anything."""
+    if live.ends_s is not None:
+        return None  # It has forgotten these keys.
     commands = frames.decrypt(frame, live.keys, f_cnt) if frame.f_port == frames.MAC_PORT else frame.f_opts
     requests = mac_commands.requests_of(commands)
     # An adaptive device that gets no downlink for long slows down to its slowest data rate (§4.3.1.1).
@@ -72,7 +74,7 @@ class Answers:
             CannotAnswer: nothing can be sent, and why.
             TooLate: no longer.
         """
-        if live is None:
+        if live is None or live.ends_s is not None:
             raise CannotAnswer(f"session {answer.session} of {answer.device} is over")
         delay_s = self.rx1_delay_s if answer.join_accept is None else JOIN_ACCEPT_DELAY_S
         if heard is None or now_s - heard.began_s > delay_s - LEAD_S:

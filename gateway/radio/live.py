@@ -22,6 +22,7 @@ class Live:
         keys: the session's.
         window: which counters were taken; None: nothing is known of them.
         waiting: no frame of it was ever heard.
+        ends_s: its device has a newer session: monotonic time until which frames of this one may be under way; None: it has not.
         taken: of a device that may begin anew, its last frames by counter: MIC, and when they were heard (monotonic).
     """
 
@@ -32,6 +33,7 @@ class Live:
     keys: SessionKeys
     window: Window | None
     waiting: bool
+    ends_s: float | None = None
     taken: dict[int, tuple[bytes, float]] = field(default_factory=dict)
 
 

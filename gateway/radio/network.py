@@ -8,6 +8,7 @@ import logging
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -32,6 +33,9 @@ NET_ID: Final = 0
 
 SENT_AGAIN_S: Final = 300.0
 """The same bytes within this time are the same frame, also of a device that may begin anew: forwarders repeat frames."""
+
+OVERTAKEN_S: Final = 60.0
+"""How long frames of a device's last session are taken after the first of its new one: forwarders' networks reorder them."""
 
 _DEV_ADDR_BITS: Final = 25
 _APP_NONCES_SINCE: Final = datetime(2020, 1, 1, tzinfo=UTC)
@@ -82,6 +86,7 @@ class Network:
         self._copies = Copies()
         self._by_dev_addr: dict[bytes, list[Live]] = {}
         self._by_id: dict[str, Live] = {}
+        self._ending: deque[Live] = deque()
         listed = list(devices)
         self._joining = {device.dev_eui: device for device in listed if device.activation == "otaa" and device.dev_eui}
         for live in (*personalised(listed), *self._joined()):
@@ -148,6 +153,7 @@ class Network:
         )
 
     def _data(self, frame: DataFrame, reception: Reception) -> First:
+        self._end_sessions()
         near = self._by_dev_addr.get(frame.dev_addr, [])
         if not near:
             detail = f"no device has DevAddr {frame.dev_addr.hex().upper()}; another network's, or it must join again"
@@ -173,7 +179,7 @@ class Network:
         live.window = Window(f_cnt, 1) if restarted else counters.take(before, f_cnt)
         if live.may_restart:
             self._remember(live, frame, f_cnt)
-        if live.waiting:
+        if live.waiting and live.ends_s is None:
             self._settle(live)
         counter = CounterState(live.id, live.window.newest, live.window.bits)
         missed = f_cnt - before.newest - 1 if before is not None and f_cnt > before.newest else 0
@@ -219,15 +225,25 @@ class Network:
             del live.taken[next(iter(live.taken))]
 
     def _settle(self, live: Live) -> None:
-        """The device uses its new session: those before are over (§6.2.5)."""
+        """The device uses its new session: those before are over (§6.2.5), but for frames that were overtaken."""
         for other in [other for other in self._by_id.values() if other.device == live.device and other is not live]:
-            self._leave(other.id)
+            if other.ends_s is not None:
+                continue
+            if other.window is None and other.waiting:
+                self._leave(other.id)  # No frame of it was ever heard.
+            else:
+                other.ends_s = self._monotonic_s() + OVERTAKEN_S
+                self._ending.append(other)
         try:
             self._store.prove(live.id)
             live.waiting = False
         except SessionsUnavailable as error:
             # Until that can be written, a restart would listen to the earlier sessions too: no harm, and the next frame tries.
             log.warning("a session could not be settled", extra={"device": live.device, "detail": str(error)})
+
+    def _end_sessions(self) -> None:
+        while self._ending and (ends_s := self._ending[0].ends_s) is not None and ends_s <= self._monotonic_s():
+            self._leave(self._ending.popleft().id)
 
     def _join(self, request: JoinRequest, reception: Reception) -> First:
         device = self._joining.get(request.dev_eui)

@@ -7,6 +7,7 @@ import pytest
 from lorawan_field import EAST, WEST, Field, Sensor, abp_device, abp_frame, keys_of, otaa_device
 
 from gateway.radio.heard import JoinAccepted, MacOnly, Refusal, Refused, Repeat, Uplink, outcome
+from gateway.radio.sessions import SessionsUnavailable
 from streamgauge.lorawan.frames import JoinAccept, make_downlink, make_join_accept, make_join_request
 from streamgauge.lorawan.gwmp import Crc
 
@@ -198,4 +199,53 @@ def test_a_join_under_way_does_not_silence_the_session_before(field: Field) -> N
     field.join(sensor)
     assert isinstance(field.hear(old.uplink()), Uplink)
     assert isinstance(field.hear(sensor.uplink()), Uplink)
+    field.pass_time(61)
     assert refusal(field.hear(old.uplink())) is Refusal.UNKNOWN_DEV_ADDR
+
+
+def test_frames_that_the_new_sessions_first_has_overtaken_are_taken_for_a_minute(field: Field) -> None:
+    sensor = Sensor(otaa_device())
+    field.join(sensor)
+    field.commit(field.hear(sensor.uplink(b"first")))
+    old = replace(sensor)
+    overtaken = [old.uplink(bytes((number,)), confirmed=True, f_opts=b"\x02") for number in range(3)]
+    field.join(sensor)
+    unused = replace(sensor)
+    field.join(sensor)
+    newer = field.hear(sensor.uplink(b"new"))
+    assert isinstance(newer, Uplink)
+    assert refusal(field.hear(unused.uplink())) is Refusal.UNKNOWN_DEV_ADDR
+    for number, wait_s in ((1, 1), (0, 30)):
+        field.pass_time(wait_s)
+        late = field.hear(overtaken[number])
+        assert isinstance(late, Uplink)
+        assert (late.device, late.payload, late.session != newer.session) == ("weir", bytes((number,)), True)
+        assert late.answer is None  # the device has forgotten these keys
+    field.pass_time(11)
+    assert refusal(field.hear(overtaken[0])) is Refusal.REPLAYED_COUNTER
+    again = field.hear(sensor.uplink(confirmed=True))
+    assert isinstance(again, Uplink)
+    assert sensor.takes_downlink(field.answer(again.answer))
+    field.pass_time(20)
+    assert refusal(field.hear(overtaken[2])) is Refusal.UNKNOWN_DEV_ADDR
+    assert isinstance(field.hear(sensor.uplink()), Uplink)
+
+
+def test_a_session_that_could_not_be_settled_is_not_ended_by_a_frame_of_the_one_before(
+    field: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_session: str) -> None:
+        raise SessionsUnavailable("the test's own")
+
+    sensor = Sensor(otaa_device())
+    monkeypatch.setattr(field.store, "prove", fail)
+    field.join(sensor)
+    assert isinstance(field.hear(sensor.uplink()), Uplink)
+    old = replace(sensor)
+    field.join(sensor)
+    for _ in range(3):
+        assert isinstance(field.hear(sensor.uplink()), Uplink)
+        assert isinstance(field.hear(old.uplink()), Uplink)
+        field.pass_time(25)
+    assert refusal(field.hear(old.uplink())) is Refusal.UNKNOWN_DEV_ADDR
+    assert isinstance(field.hear(sensor.uplink()), Uplink)
