@@ -1,8 +1,9 @@
 """Packet forwarders over UDP (Semtech's protocol): one thread, one socket.
 
 PUSH_ACK says that everything in a datagram has been committed, and is sent only then: a forwarder that repeats what was not
-acknowledged loses nothing. What was refused is acknowledged as well, as repeating it would not help; what could not be kept is
-not. (Semtech's own forwarder neither repeats nor minds; others do.)
+acknowledged loses nothing. What was refused is acknowledged as well, as repeating it would not help; readings that could not be
+kept are not. A join whose session could not be kept (``SESSIONS_UNAVAILABLE``) is acknowledged too: its receive window is over
+before the forwarder would repeat it, and the device asks again. (Semtech's own forwarder neither repeats nor minds; others do.)
 
 The protocol proves nobody's identity: who can reach the port can claim any EUI, divert downlinks by a PULL_DATA, and replay
 what was recorded (which counters refuse). Hence loopback by default, or a network that only forwarders can reach.
