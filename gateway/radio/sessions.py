@@ -88,20 +88,22 @@ class SessionStore:
         self._key = key
         self._held: dict[str, Session] = {}
         self._next_down: dict[str, tuple[int, int]] = {}
-        self._is_open = True
+        self._is_closed = self._must_be_made_anew = False
         with trouble(path):
             self._database = replace_file(path) if path.exists() and not is_sound(path) else open_file(path)
             self._seen = trace(path)
 
     def close(self) -> None:
-        """Close the file."""
-        self._is_open = False
+        """Close the file; from then on it is unavailable."""
+        self._is_closed = True
         self._database.close()
 
     def _do(self, action: Callable[[sqlite3.Connection], _Found]) -> _Found:
         """Use the file, made anew before if it is damaged or gone."""
+        if self._is_closed:
+            raise SessionsUnavailable(f"{self._path} has been closed: the gateway stops")
         with trouble(self._path):
-            if not self._is_open or trace(self._path) != self._seen:
+            if self._must_be_made_anew or trace(self._path) != self._seen:
                 self._make_anew()
             try:
                 return action(self._database)
@@ -115,10 +117,11 @@ class SessionStore:
 
     def _make_anew(self) -> None:
         """Begin a new file, even if the old one looks sound: pages that SQLite remembers hide what is under them."""
-        self.close()
+        self._must_be_made_anew = True  # … until that has been done to the end
+        self._database.close()
         self._database = replace_file(self._path)
-        self._is_open = True
         self._put_back()
+        self._must_be_made_anew = False
 
     def _put_back(self) -> None:
         """Write what is held in memory."""

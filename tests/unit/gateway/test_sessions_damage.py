@@ -1,13 +1,14 @@
 """``sessions.db`` is overwritten, cut or deleted while the gateway runs: no device that has joined becomes unknown."""
 
 import random
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from lorawan_field import Field, Sensor, otaa_device
 
-from gateway.radio.heard import JoinAccepted, Uplink
+from gateway.radio.heard import JoinAccepted, Refusal, Refused, Uplink
 from gateway.radio.sessions_file import trace
 
 Harm = Callable[[Path], None]
@@ -113,3 +114,37 @@ def test_what_was_damaged_is_kept_under_another_name(tmp_path: Path) -> None:
     assert isinstance(field.hear(sensor.join_request()), JoinAccepted)
     aside = [one for one in tmp_path.glob("sessions.db.damaged-*") if not one.name.endswith(("-wal", "-shm"))]
     assert [one.read_bytes()[:19] for one in aside] == [b"this is no database"]
+
+
+def test_a_new_file_that_cannot_be_made_at_first_is_made_later_and_nobody_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_path: Path) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    sensor, newcomer = Sensor(otaa_device()), Sensor(otaa_device("lock", 2))
+    field = Field(tmp_path / "sessions.db", [sensor.device, newcomer.device])
+    field.join(sensor)
+    field.commit(field.hear(sensor.uplink()))
+    overwrite(1)(field.path)
+    with monkeypatch.context() as patched:
+        patched.setattr("gateway.radio.sessions_file.open_file", fail)
+        for _ in range(2):
+            refused = field.hear(newcomer.join_request())
+            assert isinstance(refused, Refused)
+            assert refused.reason is Refusal.SESSIONS_UNAVAILABLE
+    field.join(newcomer)
+    field.crash()
+    for one in (sensor, newcomer):
+        assert isinstance(field.hear(one.uplink()), Uplink)
+
+
+def test_a_closed_file_is_left_alone(tmp_path: Path) -> None:
+    sensor = Sensor(otaa_device())
+    field = Field(tmp_path / "sessions.db", [sensor.device])
+    field.join(sensor)
+    field.store.close()
+    refused = field.hear(sensor.join_request())
+    assert isinstance(refused, Refused)
+    assert refused.reason is Refusal.SESSIONS_UNAVAILABLE
+    assert [one.name for one in tmp_path.iterdir()] == ["sessions.db"]
