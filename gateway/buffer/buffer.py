@@ -162,6 +162,15 @@ class Buffer:
         """The present size of the buffer's files, ballast included."""
         return self._file.size_bytes() + (self._sizes.ballast_bytes if self._ballast.is_laid else 0)
 
+    def look_at_file(self) -> None:
+        """See that the file still has its name, and put it back if somebody has removed it; call it about once a second.
+
+        Raises:
+            BufferUnwritable: the file cannot be used now.
+        """
+        with self._file.writing:
+            self._file.open()
+
     def lay_ballast(self) -> None:
         """Occupy the ballast's space again if the disk has plenty; call it about once a minute.
 

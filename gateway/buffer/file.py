@@ -11,13 +11,15 @@ from typing import NamedTuple, TypeVar
 from gateway.buffer import rows as buffer_rows
 from gateway.buffer.faults import DATABASE_ERRORS, BufferFull, BufferUnwritable, FileDamaged, fault_of
 from gateway.buffer.log import log_of
-from gateway.buffer.salvage import keep_damaged_log, rebuild, resume, sync_folder
+from gateway.buffer.salvage import Salvaged, keep_damaged_log, rebuild, rescue, resume, sync_folder
 from gateway.buffer.schema import LAST_SEQ, PAGE_BYTES, connect, connect_reader
+from streamgauge.errors import StreamgaugeError
 from streamgauge.gateway_metrics import BUFFER_FAULTS
 
 log = logging.getLogger("streamgauge.gateway.buffer")
 
 Result = TypeVar("Result")
+Places = tuple[tuple[int, int] | None, ...]
 
 _LARGEST_BALLAST_BYTES = 4 * 2**20
 _LARGEST_LOG_PAGES = 750
@@ -73,9 +75,10 @@ class BufferFile:
         self._is_suspect = self._is_shut = False
         self.may_grow = True
         self._is_log_short = False
+        self._opened_places: Places = ()
 
     def open(self) -> None:
-        """Open the file unless it is open and sound; a damaged one is rebuilt.
+        """Open the file unless it is open and sound; a damaged one is rebuilt, and so is one that was removed meanwhile.
 
         Raises:
             BufferUnwritable: the disk or the permissions do not allow it.
@@ -83,6 +86,8 @@ class BufferFile:
         """
         if self._is_shut:
             raise BufferUnwritable("the buffer was closed")
+        if self._writer is not None and self._places() != self._opened_places:
+            self._replace_removed()
         if self._is_suspect:
             self.close()
         rebuilds = 0
@@ -106,7 +111,12 @@ class BufferFile:
             self._is_suspect = False
 
     def shut(self) -> None:
-        """Close it for good."""
+        """Close it for good. Of a file that was removed meanwhile nothing would be left, so that it is put back first."""
+        if self._writer is not None:
+            try:
+                self.open()
+            except StreamgaugeError as error:
+                log.error("the buffer's file could not be looked at before it was closed", extra={"reason": str(error)})  # noqa: TRY400
         self._is_shut = True
         self.close()
 
@@ -172,16 +182,7 @@ class BufferFile:
                 salvaged = rebuild(self.path, known_last_seq=self.last_seq, max_pages=self._sizes.pages)
             except (OSError, *DATABASE_ERRORS) as error:
                 raise BufferUnwritable(f"the damaged buffer cannot be replaced: {error}; check its disk") from error
-        log.error(
-            "what could be read of the damaged buffer is in a new one",
-            extra={
-                "rows": salvaged.rows,
-                "counters": salvaged.counters,
-                "unreadable_stretches": len(salvaged.unreadable),
-                "spoilt_rows": salvaged.spoilt,
-                "aside": str(salvaged.aside),
-            },
-        )
+        _report(salvaged)
 
     def free_pages(self) -> int:
         """How many pages may still be written before the file has its greatest length."""
@@ -236,6 +237,7 @@ class BufferFile:
                 self.may_grow, self._is_log_short = True, False
                 self._reader = connect_reader(self.path)
                 self._count(writer)
+                self._opened_places = self._places()
                 sync_folder(self.path.parent)
             except OSError as error:
                 self.close()
@@ -246,6 +248,42 @@ class BufferFile:
             except BaseException:
                 self.close()
                 raise
+
+    def _places(self) -> Places:
+        """Which files the names of database and log stand for now."""
+        places: list[tuple[int, int] | None] = []
+        for path in (self.path, log_of(self.path)):
+            try:
+                found = path.stat()
+            except FileNotFoundError:
+                places.append(None)
+            except OSError as error:
+                raise BufferUnwritable(f"the buffer's folder cannot be read: {error}; check its disk") from error
+            else:
+                places.append((found.st_dev, found.st_ino))
+        return tuple(places)
+
+    def _replace_removed(self) -> None:
+        """Put a new file in the place of one that has lost its name, with what the old one holds as long as it is open.
+
+        Raises:
+            BufferUnwritable: the disk does not allow it; the old file is still open, and the next attempt begins anew.
+        """
+        BUFFER_FAULTS.labels("removed").inc()
+        log.error("the buffer's file was removed or replaced while in use", extra={"path": str(self.path)})
+        with self._reading:
+            if self._reader is None:
+                return
+            try:
+                # The reader sees what is committed, whatever state the writer is in.
+                salvaged = rescue(self.path, self._reader, known_last_seq=self.last_seq, max_pages=self._sizes.pages)
+            except (OSError, *DATABASE_ERRORS) as error:
+                raise BufferUnwritable(
+                    f"the buffer was removed and cannot be made anew: {error}; check its disk"
+                ) from error
+            self.close()
+            self._generation += 1
+        _report(salvaged)
 
     def _count(self, writer: sqlite3.Connection) -> None:
         """Counts rows by the index on time and looks at the first and the last ones.
@@ -290,3 +328,16 @@ class BufferFile:
             fault = fault_of(error)
             self._is_suspect |= not isinstance(fault, BufferFull)
             raise fault from error
+
+
+def _report(salvaged: Salvaged) -> None:
+    log.error(
+        "what could be read of the old buffer is in a new one",
+        extra={
+            "rows": salvaged.rows,
+            "counters": salvaged.counters,
+            "unreadable_stretches": len(salvaged.unreadable),
+            "spoilt_rows": salvaged.spoilt,
+            "aside": str(salvaged.aside),
+        },
+    )

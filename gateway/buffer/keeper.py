@@ -299,6 +299,7 @@ class Keeper:
         BUFFERED_READINGS.set(self._buffer.count)
         BUFFER_BYTES.set(self._buffer.size_bytes())
         try:
+            self._buffer.look_at_file()
             oldest_us = self._buffer.oldest_gateway_time_us()
             if now_s >= self._next_ballast_s:
                 self._next_ballast_s = now_s + _BALLAST_EVERY_S

@@ -67,15 +67,8 @@ def rebuild(path: Path, *, known_last_seq: int, max_pages: int) -> Salvaged:
         OSError: the disk does not allow it.
         sqlite3.Error: likewise.
     """
-    new = _new_file_of(path)
-    _remove(new)
     salvaged = Salvaged(last_seq=known_last_seq)
-    with contextlib.closing(open_plain(new)) as target:
-        target.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        target.execute("PRAGMA journal_mode = MEMORY")
-        target.execute("PRAGMA synchronous = OFF")
-        target.execute(f"PRAGMA max_page_count = {max_pages}")
-        ensure_tables(target)
+    with _new_file(path, max_pages, salvaged) as target:
         try:
             with _readable_copy(path) as source:
                 _copy(source, target, salvaged)
@@ -85,14 +78,47 @@ def rebuild(path: Path, *, known_last_seq: int, max_pages: int) -> Salvaged:
             log.exception("nothing more can be salvaged", extra={"rows": salvaged.rows})
             if target.in_transaction:
                 target.execute("ROLLBACK")
+    _put_in_place(path, salvaged)
+    return salvaged
+
+
+def rescue(path: Path, source: sqlite3.Connection, *, known_last_seq: int, max_pages: int) -> Salvaged:
+    """Like ``rebuild`` for a file that somebody has removed or replaced while it was open: its rows exist only as long as
+    ``source``, an open connection to it. What stands in its place now is set aside.
+
+    Raises:
+        OSError: the disk does not allow it; ``source`` is still all there is.
+        sqlite3.Error: likewise.
+    """
+    salvaged = Salvaged(last_seq=known_last_seq)
+    with _new_file(path, max_pages, salvaged) as target:
+        _copy(source, target, salvaged)
+    _put_in_place(path, salvaged)
+    return salvaged
+
+
+@contextlib.contextmanager
+def _new_file(path: Path, max_pages: int, salvaged: Salvaged) -> Iterator[sqlite3.Connection]:
+    """An empty buffer to be filled; at the end complete and on the disk."""
+    new = _new_file_of(path)
+    _remove(new)
+    with contextlib.closing(open_plain(new)) as target:
+        target.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        target.execute("PRAGMA journal_mode = MEMORY")
+        target.execute("PRAGMA synchronous = OFF")
+        target.execute(f"PRAGMA max_page_count = {max_pages}")
+        ensure_tables(target)
+        yield target
         target.execute("DELETE FROM sqlite_sequence")
         target.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('readings', ?)", (salvaged.last_seq,))
         target.execute("PRAGMA journal_mode = WAL")
     _sync(new)
+
+
+def _put_in_place(path: Path, salvaged: Salvaged) -> None:
     salvaged.aside = set_aside(path)
-    new.replace(path)
+    _new_file_of(path).replace(path)
     sync_folder(path.parent)
-    return salvaged
 
 
 def resume(path: Path) -> None:
