@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -22,20 +21,6 @@ from tests.support.system import PROJECT, wait_until
 
 TOKEN = "quay-s-token"
 SENSOR = {"name": '"quay"', "activation": '"ip"', "token_sha256": f'"{sha256(TOKEN.encode()).hexdigest()}"'}
-
-
-def post(gateway: Gateway, content: Any) -> int:
-    request = urllib.request.Request(
-        gateway.url + "/readings", json.dumps(content).encode(), {"Authorization": f"Bearer {TOKEN}"}
-    )
-    with urllib.request.urlopen(request, timeout=15) as answer:
-        return int(answer.status)
-
-
-def metric(gateway: Gateway, name: str) -> float:
-    with urllib.request.urlopen(gateway.url + "/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
 def history(levels_m: list[float]) -> list[dict[str, Any]]:
@@ -80,21 +65,21 @@ def test_it_predicts_and_raises_its_alarm_by_command_and_webhook_while_the_link_
         gateway.configure(devices_toml([SENSOR]) + rule + alarms)
         gateway.start()
         rising = history([round(1.0 + 0.015 * number, 3) for number in range(44)])
-        assert post(gateway, rising[:30]) == 201
-        wait_until(lambda: metric(gateway, "streamgauge_gateway_prediction_seconds_count") >= 30, "not judged", 10)
+        assert gateway.post(rising[:30], TOKEN)[0] == 201
+        wait_until(lambda: gateway.metric("streamgauge_gateway_prediction_seconds_count") >= 30, "not judged", 10)
         assert not told.exists(), "below the rule's level"
-        assert post(gateway, rising[30:]) == 201
+        assert gateway.post(rising[30:], TOKEN)[0] == 201
         wait_until(
             lambda: told.exists() and bool(told.read_text()) and bool(received), "no alarm", 30, gateway.process.tail
         )
         assert json.loads(told.read_text())["rule"] == "above the path"
         assert json.loads(received[0])["device"] == "quay"
-        assert metric(gateway, "streamgauge_gateway_prediction_seconds_count") >= 44
-        wait_until(lambda: metric(gateway, "streamgauge_gateway_buffered_readings") == 44, "not all are kept", 10)
+        assert gateway.metric("streamgauge_gateway_prediction_seconds_count") >= 44
+        wait_until(lambda: gateway.metric("streamgauge_gateway_buffered_readings") == 44, "not all are kept", 10)
         gateway.kill()
         told.unlink()
         gateway.start()
-        wait_until(lambda: metric(gateway, "streamgauge_gateway_buffered_readings") == 44, "readings are gone", 10)
+        wait_until(lambda: gateway.metric("streamgauge_gateway_buffered_readings") == 44, "readings are gone", 10)
         time.sleep(1.0)
         assert not told.exists(), "an alarm that was told is not told again after a restart"
         assert gateway.stop() == 0
@@ -109,8 +94,8 @@ def test_whatever_the_broker_does_readings_are_kept(tmp_path: Path, kind: str) -
         gateway.configure(devices_toml([SENSOR]))
         gateway.start()
         for number in range(20):
-            assert post(gateway, {"level_m": 1.0 + number / 100}) == 201
-        assert metric(gateway, "streamgauge_gateway_link_connected") == 0
+            assert gateway.post({"level_m": 1.0 + number / 100}, TOKEN)[0] == 201
+        assert gateway.metric("streamgauge_gateway_link_connected") == 0
         began_s = time.monotonic()
         assert gateway.stop() == 0
         assert time.monotonic() - began_s < 15

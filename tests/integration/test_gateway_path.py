@@ -3,7 +3,6 @@
 import json
 import random
 import socket
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from hashlib import sha256
@@ -164,13 +163,13 @@ def test_a_replayed_frame_is_refused_even_by_a_gateway_that_was_killed(
     assert forwarder.acknowledged(12)
     arrives(running, "weir", 4, HEIGHT_M - 1.7)
     assert running.scalar("SELECT count(*) FROM readings WHERE seq = 3") == 1
-    assert "replayed_counter" in metrics_of(gateway)
+    assert "replayed_counter" in gateway.metrics()
 
 
 def test_http_answers_when_it_is_kept(running: System, gateway: Gateway) -> None:
-    assert post(gateway, {"distance_m": 1.5, "seq": 100})[0] == 201
+    assert gateway.post({"distance_m": 1.5, "seq": 100}, TOKEN)[0] == 201
     arrives(running, "quay", 100, 2.5)
-    status, problem = post(gateway, [{"level_m": "high"}, {"level_m": 3.0, "seq": 101}])
+    status, problem = gateway.post([{"level_m": "high"}, {"level_m": 3.0, "seq": 101}], TOKEN)
     assert (status, problem["stored"], problem["dead"]) == (422, 1, 1)
     arrives(running, "quay", 101, 3.0)
     refused = (gateway.folder / "state" / "refused.log").read_text()
@@ -221,7 +220,7 @@ def test_whatever_comes_over_udp_a_sound_frame_still_arrives(
         "SELECT count(*) FROM readings JOIN devices ON devices.id=device_id WHERE seq IN (51,52,53,54)"
     )
     assert made_up == 0
-    counted = metrics_of(gateway)
+    counted = gateway.metrics()
     for reason in ("bad_mic", "unknown_dev_addr", "mac_only", "payload_refused", "too_short", "not_lorawan"):
         assert reason in counted
 
@@ -242,22 +241,6 @@ def test_nothing_of_a_key_stands_in_the_log(gateway: Gateway) -> None:
         assert secret not in log
 
 
-def post(gateway: Gateway, content: Any) -> tuple[int, Any]:
-    request = urllib.request.Request(
-        gateway.url + "/readings", json.dumps(content).encode(), {"Authorization": f"Bearer {TOKEN}"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=15) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
-
-
 def page(gateway: Gateway, language: str) -> str:
     with urllib.request.urlopen(f"{gateway.url}/?lang={language}", timeout=10) as answer:
-        return str(answer.read().decode())
-
-
-def metrics_of(gateway: Gateway) -> str:
-    with urllib.request.urlopen(gateway.url + "/metrics", timeout=10) as answer:
         return str(answer.read().decode())

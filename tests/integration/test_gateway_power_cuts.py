@@ -10,7 +10,6 @@ import secrets
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from tests.support.gateway import Gateway
 from tests.support.system import PROJECT, System, running_system, wait_until
 
 RATE = 100
-FRAMES_PER_CUT = 110
+FRAMES_PER_CUT = 170
 SENSORS = 15
 LIVES_S = (0.1, 1.2)
 """How long the gateway lives between two cuts, once it listens."""
@@ -72,10 +71,7 @@ def cut_and_disturb(
 
 def accepted(gateway: Gateway) -> float:
     """Readings that it has committed since it was started."""
-    with urllib.request.urlopen(gateway.url + "/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    name = "streamgauge_gateway_readings_accepted_total{"
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+    return gateway.metric("streamgauge_gateway_readings_accepted_total{")
 
 
 def stored(system: System) -> dict[tuple[str, int], list[float]]:

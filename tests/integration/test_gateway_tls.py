@@ -2,7 +2,6 @@
 
 import json
 import threading
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -41,20 +40,6 @@ def gateway_at(broker: TlsBroker, certificate: str, ca: str = "ca") -> Gateway:
     return gateway
 
 
-def post(gateway: Gateway, content: Any) -> int:
-    request = urllib.request.Request(
-        gateway.url + "/readings", json.dumps(content).encode(), {"Authorization": f"Bearer {TOKEN}"}
-    )
-    with urllib.request.urlopen(request, timeout=15) as answer:
-        return int(answer.status)
-
-
-def metric(gateway: Gateway, name: str) -> float:
-    with urllib.request.urlopen(gateway.url + "/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
-
-
 @contextmanager
 def cloud_at(broker: TlsBroker) -> Iterator[dict[str, list[Any]]]:
     """Answers every batch with ``stored``; gives what came, by topic's last word."""
@@ -89,9 +74,9 @@ def test_readings_leave_over_tls_and_are_deleted_when_they_are_stored(broker: Tl
     with cloud_at(broker) as heard:
         gateway = gateway_at(broker, NAME)
         for number in range(5):
-            assert post(gateway, {"level_m": 1.0, "seq": number}) == 201
-        wait_until(lambda: metric(gateway, "streamgauge_gateway_readings_confirmed_total") == 5, "not stored", 20)
-        wait_until(lambda: metric(gateway, "streamgauge_gateway_buffered_readings") == 0, "not deleted", 10)
+            assert gateway.post({"level_m": 1.0, "seq": number}, TOKEN)[0] == 201
+        wait_until(lambda: gateway.metric("streamgauge_gateway_readings_confirmed_total") == 5, "not stored", 20)
+        wait_until(lambda: gateway.metric("streamgauge_gateway_buffered_readings") == 0, "not deleted", 10)
         assert sorted(reading["seq"] for batch in heard["batches"] for reading in batch["readings"]) == list(range(5))
         assert heard["status"][0]["online"] is True
         gateway.kill()
@@ -103,9 +88,9 @@ def test_readings_leave_over_tls_and_are_deleted_when_they_are_stored(broker: Tl
 def test_nothing_leaves_where_one_side_cannot_be_trusted(broker: TlsBroker, certificate: str, ca: str) -> None:
     with cloud_at(broker) as heard:
         gateway = gateway_at(broker, certificate, ca)
-        assert post(gateway, {"level_m": 1.0}) == 201
+        assert gateway.post({"level_m": 1.0}, TOKEN)[0] == 201
         wait_until(lambda: gateway.process.said("no link to the cloud's broker"), "nothing is said", 20)
-        assert metric(gateway, "streamgauge_gateway_link_connected") == 0
-        wait_until(lambda: metric(gateway, "streamgauge_gateway_buffered_readings") == 1, "not kept", 10)
+        assert gateway.metric("streamgauge_gateway_link_connected") == 0
+        wait_until(lambda: gateway.metric("streamgauge_gateway_buffered_readings") == 1, "not kept", 10)
         assert heard["batches"] == []
         assert gateway.stop() == 0

@@ -1,12 +1,16 @@
 """A real gateway process in a running system, which can be killed, and whose clock can be moved."""
 
+import json
 import os
 import secrets
 import socket
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from embedded.ports import any_free
 from tests.support.system import Process, System
@@ -96,6 +100,27 @@ class Gateway:
         replacement = self.clock_file.with_suffix(".new")
         replacement.write_text(str(offset_s), encoding="utf-8")
         replacement.replace(self.clock_file)
+
+    def post(self, content: Any, token: str) -> tuple[int, Any]:
+        """Post readings to it as a sensor does; the status and the answer."""
+        request = urllib.request.Request(
+            self.url + "/readings", json.dumps(content).encode(), {"Authorization": f"Bearer {token}"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=15) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    def metrics(self) -> str:
+        """All its metrics, as Prometheus reads them."""
+        with urllib.request.urlopen(self.url + "/metrics", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def metric(self, name: str) -> float:
+        """The sum of the metrics that begin so."""
+        lines = self.metrics().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
     def _is_ready(self, process: Process) -> bool:
         if not process.alive:
