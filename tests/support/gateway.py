@@ -1,5 +1,6 @@
 """A real gateway process in a running system, which can be killed, and whose clock can be moved."""
 
+import atexit
 import json
 import os
 import secrets
@@ -55,6 +56,8 @@ class Gateway:
         log.touch()
         self._said_from = 0
         self.process = Process("gateway", (sys.executable, "-m", self._module()), self.environ, log, self._is_ready)
+        # A test that fails stops nothing; the end of the test run does.
+        atexit.register(self._end)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -100,6 +103,10 @@ class Gateway:
         replacement = self.clock_file.with_suffix(".new")
         replacement.write_text(str(offset_s), encoding="utf-8")
         replacement.replace(self.clock_file)
+
+    def _end(self) -> None:
+        if self.process.alive:
+            self.process.kill()
 
     def post(self, content: Any, token: str) -> tuple[int, Any]:
         """Post readings to it as a sensor does; the status and the answer."""
