@@ -70,7 +70,12 @@ def run() -> int:
         signal.signal(number, lambda *_: stopping.set())
     gateway.start()
     log.info("started", extra={"gateway": settings.name, "buffered": gateway.buffer.count})
-    failed = not gateway.wait(stopping)
+    try:
+        failed = not gateway.wait(stopping)
+    except Exception:
+        # Half a gateway would look alive and be silent: it ends, to be started anew.
+        log.exception("the gateway ends by itself")
+        failed = True
     gateway.stop()
     log.info("stopped")
     return FAILED if failed else 0
@@ -131,7 +136,9 @@ class Gateway:
         self._http = self._new_http(found)
         self._local = self._new_local()
         self._stopping = False
-        self._publishing = threading.Thread(target=self._publisher.run, args=(lambda: self._stopping,), name="publish")
+        self._publishing = threading.Thread(
+            target=self._publisher.run, args=(lambda: self._stopping,), name="publish", daemon=True
+        )
         self._listening = None if self._local is None else self._new_listening(self._local)
 
     def start(self) -> None:

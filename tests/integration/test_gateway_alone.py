@@ -102,6 +102,17 @@ def test_whatever_the_broker_does_readings_are_kept(tmp_path: Path, kind: str) -
         assert "wrong" not in gateway.process.log.read_text().replace("wrong_", "")
 
 
+def test_a_gateway_whose_main_thread_fails_ends_instead_of_living_on_by_half(tmp_path: Path) -> None:
+    gateway = Gateway(Alone(dead_broker()), tmp_path / "gateway", clock_file=tmp_path / "clock")
+    gateway.move_clock(0.0)
+    gateway.configure(devices_toml([SENSOR]))
+    gateway.start()
+    assert gateway.post({"level_m": 1.0}, TOKEN)[0] == 201
+    (tmp_path / "clock").unlink()
+    wait_until(lambda: not gateway.process.alive, "it lives on", 30, gateway.process.tail)
+    assert gateway.process.said("the gateway ends by itself")
+
+
 def test_check_names_everything_that_is_wrong(tmp_path: Path) -> None:
     gateway = Gateway(Alone(dead_broker()), tmp_path / "gateway")
     gateway.configure('[[devices]]\nname = "weir"\nactivation = "otaa"\n')
