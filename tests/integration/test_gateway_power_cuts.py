@@ -20,7 +20,7 @@ from tests.support.gateway import Gateway
 from tests.support.system import PROJECT, System, running_system, wait_until
 
 RATE = 100
-FRAMES_PER_CUT = 170
+FRAMES_PER_CUT = 210
 SENSORS = 15
 LIVES_S = (0.1, 1.2)
 """How long the gateway lives between two cuts, once it listens."""
