@@ -103,6 +103,7 @@ class Gateway:
         self._refused = RefusedPayloads(settings.directory)
         self._keeper = Keeper(self.buffer, settings.max_waiting_readings, self._refused.keep_given_up)
         self._publisher = Publisher(link_options(settings), self._keeper, self.buffer, publish_options(settings))
+        # Without LoRaWAN sensors there may be no key, and nothing to seal; the configuration demands one for the first of them.
         self._sessions = SessionStore(settings.directory / SESSIONS_FILE, settings.key or "no LoRaWAN sensors")
         self._network = self._new_network(found)
         self._messenger = Messenger(found.alarms, note=self._journal.record_alarm, told=self._told)

@@ -17,9 +17,9 @@ METRICS = {
     "streamgauge_newest_reading_age_seconds": "device",
     "streamgauge_queue_messages": "queue",
     "streamgauge_inflight_messages": "–",
+    "streamgauge_gateway_buffered_readings": "–",
     "streamgauge_live_clients": "–",
 }
-# streamgauge_gateway_buffered_readings comes with the gateway.
 
 SETTINGS = (
     "DATABASE_URL", "REDIS_URL", "MQTT_URL", "SECRET_KEY", "HTTP_PORT", "TASK_MAX_READINGS", "LOG_LEVEL", "AUTO_REGISTER",
@@ -71,6 +71,7 @@ def test_topics() -> None:
     assert wire.batch_topic("g") == "streamgauge/v1/gateways/g/batches"
     assert wire.stored_topic("g") == "streamgauge/v1/gateways/g/stored"
     assert wire.status_topic("g") == "streamgauge/v1/gateways/g/status"
+    assert {"application/+/device/+/event/up", "v3/+/devices/+/up"} <= set(wire.SUBSCRIPTIONS)
     assert {"application/+/device/+/event/up", "v3/+/devices/+/up"} <= set(wire.SUBSCRIPTIONS)
 
 
