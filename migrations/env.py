@@ -17,7 +17,7 @@ LOCK_TIMEOUT_S = 10
 
 def include_object(_object: object, name: str | None, kind: str, reflected: bool, _compare_to: object) -> bool:
     """Partitions are made by maintenance, not by migrations; comparisons leave them out."""
-    return not (kind == "table" and reflected and name is not None and name.startswith("readings_2"))
+    return not (kind == "table" and reflected and name is not None and name.startswith(("readings_2", "scores_2")))
 
 
 def run(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Monthly partitions of ``readings``, made ahead of time and, for old or replayed data, when they are first needed."""
+"""Monthly partitions of ``readings`` and ``scores``: made ahead of time and, for old data, when they are first needed."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -8,7 +8,10 @@ from sqlalchemy import Connection, text
 PARTITION_LOCK = 0x5347_0002  # "SG", 2: one key of ours among Postgres's advisory locks
 LOCK_TIMEOUT_S = 10
 
-_EXISTING = text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'readings'::regclass")
+READINGS, SCORES = "readings", "scores"
+"""The tables that are partitioned, each by month on its ``time``."""
+
+_EXISTING = text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = CAST(:parent AS regclass)")
 
 
 def month_of(moment: datetime) -> datetime:
@@ -21,30 +24,36 @@ def next_month(month: datetime) -> datetime:
     return month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
 
 
-def partition_name(month: datetime) -> str:
+def partition_name(month: datetime, table: str = READINGS) -> str:
     """The partition's table name, for example ``readings_2026_11``."""
-    return f"readings_{month:%Y_%m}"
+    return f"{table}_{month:%Y_%m}"
 
 
-def existing_partitions(connection: Connection) -> set[str]:
-    """The names of all partitions."""
-    return set(connection.execute(_EXISTING).scalars())
+def existing_partitions(connection: Connection, table: str = READINGS) -> set[str]:
+    """The names of all partitions of a table."""
+    return set(connection.execute(_EXISTING, {"parent": table}).scalars())
 
 
-def make_partitions(connection: Connection, months: Iterable[datetime]) -> list[str]:
+def make_partitions(connection: Connection, months: Iterable[datetime], table: str = READINGS) -> list[str]:
     """Make the partitions of these months that are missing; returns their names.
 
-    Attaching a finished table locks ``readings`` against schema changes only: readers and writers go on.
+    Attaching a finished table locks its parent against schema changes only: readers and writers go on.
+
+    Args:
+        connection: a connection in a transaction.
+        months: first instants of months.
+        table: ``READINGS`` or ``SCORES``.
     """
-    wanted = {partition_name(month): month for month in months}
-    if not wanted.keys() - existing_partitions(connection):
+    assert table in {READINGS, SCORES}
+    wanted = {partition_name(month, table): month for month in months}
+    if not wanted.keys() - existing_partitions(connection, table):
         return []
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": PARTITION_LOCK})
     connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"))
-    made = sorted(wanted.keys() - existing_partitions(connection))
+    made = sorted(wanted.keys() - existing_partitions(connection, table))
     for name in made:
         month = wanted[name]
-        connection.execute(text(f"CREATE TABLE {name} (LIKE readings INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"))
+        connection.execute(text(f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"))
         bounds = f"FROM ('{month.isoformat()}') TO ('{next_month(month).isoformat()}')"
-        connection.execute(text(f"ALTER TABLE readings ATTACH PARTITION {name} FOR VALUES {bounds}"))
+        connection.execute(text(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES {bounds}"))
     return made

@@ -13,9 +13,11 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
@@ -85,6 +87,61 @@ models = Table(
     Column("sha256", Text, nullable=False, unique=True, comment="of the artefact's bytes"),
     Column("card", JSONB, nullable=False),
     _made("created_at"),
+    Column("origin", Text, nullable=False, server_default="shipped", comment="shipped or retrained"),
+    Column("device_id", BigInteger, comment="a site model's station; null: trained across stations"),
+    Column("data_from", DateTime(timezone=True), comment="first reading that trained it"),
+    Column("data_until", DateTime(timezone=True), comment="readings from here on did not train it"),
+    Column("snapshot_sha256", Text, comment="of the readings that trained it"),
+    Column("features_sha256", Text, comment="of what its columns mean"),
+    Column("quality_rules", Integer, comment="version of the quality rules that chose the readings"),
+    Column("seed", BigInteger),
+    Column("metrics", JSONB, comment="on data that did not train it, beside the baselines"),
+    Column("approved_by", Text, comment="who made it champion for the first time"),
+    _time("approved_at"),
+    _time("retired_at"),
+)
+
+model_files = Table(
+    "model_files",
+    metadata,
+    Column("model_id", Integer, ForeignKey("models.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+
+model_aliases = Table(
+    "model_aliases",
+    metadata,
+    Column("device_id", BigInteger, primary_key=True, comment="a station with a model of its own; 0: all the others"),
+    Column("alias", Text, primary_key=True, comment="champion or challenger"),
+    Column("model_id", Integer, ForeignKey("models.id"), nullable=False),
+    _made("moved_at"),
+    CheckConstraint("alias IN ('champion', 'challenger')", name="alias"),
+)
+
+model_promotions = Table(
+    "model_promotions",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("device_id", BigInteger, nullable=False, comment="as in model_aliases"),
+    Column("alias", Text, nullable=False),
+    Column("model_id", Integer, ForeignKey("models.id"), comment="null: the alias was taken away"),
+    Column("previous_model_id", Integer, ForeignKey("models.id")),
+    Column("action", Text, nullable=False, comment="promote, roll_back, challenge or withdraw"),
+    Column("gate", JSONB, comment="what the gate said, with its figures"),
+    Column("moved_by", Text, nullable=False),
+    _made("moved_at"),
+)
+
+calibrations = Table(
+    "calibrations",
+    metadata,
+    Column("device_id", BigInteger, primary_key=True),
+    Column("model_id", Integer, primary_key=True),
+    Column("since", DateTime(timezone=True), primary_key=True, comment="readings from this time on are judged with it"),
+    Column("body", JSONB, nullable=False, comment="see streamgauge.scoring.calibration"),
+    Column("rows", Integer, nullable=False, comment="ordinary readings that it rests on"),
+    _made("made_at"),
 )
 
 readings = Table(
@@ -110,6 +167,24 @@ readings = Table(
     Column("model_id", Integer),
     _time("received_at", nullable=False),
     _made("stored_at"),
+    Column("surprise", Text, comment="of a marked reading: event (the water) or fault (the sensor)"),
+    postgresql_partition_by="RANGE (time)",
+)
+
+scores = Table(
+    "scores",
+    metadata,
+    # What another model, or another day's rules, say of stored readings. ``readings`` keeps what was said at the time.
+    Column("device_id", BigInteger, primary_key=True),
+    Column("time", DateTime(timezone=True), primary_key=True),
+    Column("model_id", Integer, primary_key=True),
+    Column("run_id", BigInteger, nullable=False, comment="the run that wrote it last"),
+    Column("level_flag", SmallInteger, nullable=False),
+    Column("expected_m", Double),
+    Column("low_m", Double),
+    Column("high_m", Double),
+    Column("score", Double),
+    Column("surprise", Text),
     postgresql_partition_by="RANGE (time)",
 )
 
@@ -129,10 +204,72 @@ rescore_runs = Table(
     "rescore_runs",
     metadata,
     Column("id", BigInteger, Identity(), primary_key=True),
-    Column("state", Text, nullable=False),
-    Column("parameters", JSONB, nullable=False),
+    Column("state", Text, nullable=False, comment="waiting, running, done, cancelled or failed"),
+    Column("parameters", JSONB, nullable=False, comment="which stations, from when to when, with which model"),
     _made("created_at"),
     _time("ended_at"),
+    Column("kind", Text, nullable=False, server_default="on_demand", comment="on_demand, scheduled or shadow"),
+    Column("created_by", Text),
+    Column("model_id", Integer, ForeignKey("models.id")),
+    _time("started_at"),
+    _time("cancel_requested_at"),
+    Column("chunks", Integer, nullable=False, server_default="0"),
+    Column("report", JSONB, comment="what changed: see tasks/rescore"),
+    Column("error", Text),
+)
+
+rescore_chunks = Table(
+    "rescore_chunks",
+    metadata,
+    Column("run_id", BigInteger, ForeignKey("rescore_runs.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("device_id", BigInteger, nullable=False),
+    Column("first", DateTime(timezone=True), nullable=False, comment="the chunk's first instant"),
+    Column("until", DateTime(timezone=True), nullable=False, comment="the instant after its last"),
+    Column("state", Text, nullable=False, server_default="waiting", comment="waiting, done or failed"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("readings", Integer),
+    Column("report", JSONB, comment="what changed in this chunk"),
+    _time("done_at"),
+    Index("ix_rescore_chunks_waiting", "run_id", "number", postgresql_where=text("state = 'waiting'")),
+)
+
+forecasts = Table(
+    "forecasts",
+    metadata,
+    Column("device_id", BigInteger, primary_key=True),
+    Column("issued_at", DateTime(timezone=True), primary_key=True, comment="time of the newest reading it rests on"),
+    Column("horizon_s", Integer, primary_key=True),
+    Column("model_id", Integer, nullable=False),
+    Column("method", Text, nullable=False, comment="what is shown: model or persistence"),
+    Column("expected_m", Double, nullable=False),
+    Column("low_m", Double, nullable=False, comment="5 % bound"),
+    Column("high_m", Double, nullable=False, comment="95 % bound"),
+    Column("baseline_m", Double, nullable=False, comment="the level at issue: persistence"),
+    _made("made_at"),
+    Index("ix_forecasts_issued_at", "issued_at"),
+)
+
+forecast_tracks = Table(
+    "forecast_tracks",
+    metadata,
+    Column("device_id", BigInteger, primary_key=True),
+    Column("model_id", Integer, nullable=False),
+    Column("through", DateTime(timezone=True), nullable=False, comment="newest reading that it has seen"),
+    Column("state", LargeBinary, nullable=False, comment="see streamgauge.scoring.forecast"),
+    Column("record", JSONB, nullable=False, comment="per horizon: errors beside persistence, coverage"),
+    _made("updated_at"),
+)
+
+drift_reports = Table(
+    "drift_reports",
+    metadata,
+    Column("device_id", BigInteger, primary_key=True),
+    Column("week", DateTime(timezone=True), primary_key=True, comment="its first instant, a Monday, UTC"),
+    Column("model_id", Integer, nullable=False),
+    Column("verdict", Text, nullable=False, comment="steady, changed or unknown"),
+    Column("figures", JSONB, nullable=False, comment="what was measured, beside its limits"),
+    _made("made_at"),
 )
 
 alert_rules = Table(

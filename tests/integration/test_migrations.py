@@ -19,6 +19,12 @@ CONTRACT_TABLES = {
     "devices", "gateways", "readings", "readings_hourly", "models", "rescore_runs", "alert_rules", "alerts",
     "notification_channels", "dead_letters", "users", "api_tokens", "audit_log",
 }  # fmt: skip
+OUR_TABLES = {
+    "model_files", "model_aliases", "model_promotions", "calibrations", "scores", "rescore_chunks", "forecasts",
+    "forecast_tracks", "drift_reports",
+}  # fmt: skip
+TABLES = CONTRACT_TABLES | OUR_TABLES
+NOT_OURS = ("alembic_version", "readings_1", "readings_2", "scores_1", "scores_2")
 
 
 @pytest.fixture
@@ -44,12 +50,12 @@ def tables(url: str) -> set[str]:
 
 def test_up_down_and_up_again(fresh: str) -> None:
     migrate(fresh)
-    assert tables(fresh) == CONTRACT_TABLES == set(metadata.tables)
+    assert tables(fresh) == TABLES == set(metadata.tables)
     migrate(fresh, "downgrade", "base")
     assert tables(fresh) == set()
     migrate(fresh)
-    assert tables(fresh) == CONTRACT_TABLES
-    assert "0002" in migrate(fresh, "current")
+    assert tables(fresh) == TABLES
+    assert "0003" in migrate(fresh, "current")
 
 
 def test_each_revision_keeps_the_rows_of_the_one_before(fresh: str) -> None:
@@ -73,13 +79,29 @@ def test_each_revision_keeps_the_rows_of_the_one_before(fresh: str) -> None:
     assert [tuple(row) for row in names] == [("from the program before", None), ("old", "AHD")]
 
 
+def test_what_the_program_before_writes_still_goes_in_after_the_third_revision(fresh: str) -> None:
+    migrate(fresh, "upgrade", "0002")
+    engine = make_engine(fresh)
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO models (sha256, card) VALUES ('abc', '{}')"))
+    migrate(fresh)
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO models (sha256, card) VALUES ('def', '{}')"))
+        connection.execute(text("INSERT INTO rescore_runs (state, parameters) VALUES ('waiting', '{}')"))
+        origins = connection.execute(text("SELECT DISTINCT origin FROM models")).scalars().all()
+        with pytest.raises(IntegrityError), connection.begin_nested():
+            connection.execute(text("INSERT INTO model_aliases (device_id, alias, model_id) VALUES (0, 'winner', 1)"))
+    engine.dispose()
+    assert origins == ["shipped"]
+
+
 def test_the_tables_are_what_the_code_believes(engine: Engine) -> None:
     with engine.connect() as connection:
         options = {
             "compare_type": True,
             "compare_server_default": True,
             "include_object": lambda _o, name, kind, reflected, _c: (
-                not (kind == "table" and reflected and name.startswith(("alembic_version", "readings_1", "readings_2")))
+                not (kind == "table" and reflected and name.startswith(NOT_OURS))
             ),
         }
         context = MigrationContext.configure(connection, opts=options)
@@ -105,7 +127,7 @@ def test_two_migrators_at_once_both_succeed(fresh: str) -> None:
     both = [start_alembic(fresh, "upgrade", "head") for _ in range(2)]
     outputs = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
-    assert tables(fresh) == CONTRACT_TABLES
+    assert tables(fresh) == TABLES
 
 
 def test_a_migration_speaks_json_and_says_what_setting_is_missing() -> None:
