@@ -28,6 +28,27 @@ QUEUES = (READINGS, ALERTS, BATCH)
 
 INGEST_TASK = "streamgauge.ingest"
 MAKE_PARTITIONS_TASK = "streamgauge.maintenance.make_partitions"
+FORECAST_TASK = "streamgauge.forecast"
+CALIBRATE_TASK = "streamgauge.calibrate"
+LEARN_QUALITY_TASK = "streamgauge.quality.learn"
+RESCORE_TASK = "streamgauge.rescore.chunk"
+TEND_RUNS_TASK = "streamgauge.rescore.tend"
+RETRAIN_TASK = "streamgauge.models.retrain"
+SHADOW_TASK = "streamgauge.models.shadow"
+DRIFT_TASK = "streamgauge.drift"
+QUEUE_OF_TASK = {
+    INGEST_TASK: READINGS,
+    FORECAST_TASK: ALERTS,
+    MAKE_PARTITIONS_TASK: BATCH,
+    CALIBRATE_TASK: BATCH,
+    LEARN_QUALITY_TASK: BATCH,
+    RESCORE_TASK: BATCH,
+    TEND_RUNS_TASK: BATCH,
+    RETRAIN_TASK: BATCH,
+    SHADOW_TASK: BATCH,
+    DRIFT_TASK: BATCH,
+}
+"""What somebody waits for goes by ``readings`` and ``alerts``; what may take its time by ``batch``, with workers of its own."""
 
 log = logging.getLogger("streamgauge.queue")
 
@@ -95,7 +116,7 @@ def celery_config(redis_url: str, visibility_timeout_s: int = 300) -> dict[str, 
         "task_default_queue": READINGS,
         "task_queues": [_queue(name) for name in QUEUES],
         "task_create_missing_queues": False,
-        "task_routes": {INGEST_TASK: {"queue": READINGS}, "streamgauge.maintenance.*": {"queue": BATCH}},
+        "task_routes": {task: {"queue": queue} for task, queue in QUEUE_OF_TASK.items()},
         "timezone": "UTC",
         "enable_utc": True,
     }

@@ -5,18 +5,20 @@ from typing import Any
 
 import orjson
 from celery import Celery
-from celery.schedules import crontab
 from celery.signals import setup_logging, worker_process_init
 
 from streamgauge import logs
-from streamgauge.queue import INGEST_TASK, MAKE_PARTITIONS_TASK, QUEUES, celery_config
+from streamgauge.queue import INGEST_TASK, QUEUES, celery_config
 from streamgauge.settings import WorkerSettings
+from tasks import maintenance
 from tasks.ingest_task import run_ingest
-from tasks.maintenance import make_coming_partitions
 from tasks.services import ServiceHolder
 from tasks.worker_metrics import serve_metrics
 
 log = logging.getLogger("streamgauge.celery")
+
+PARTS = (maintenance,)
+"""Modules with tasks beside ``ingest``: each has ``BEAT``, its part of the schedule, and ``register(app, holder)``."""
 
 PREFETCH_PER_PROCESS = 2
 SOFT_SHUTDOWN_S = 10.0
@@ -42,13 +44,7 @@ def worker_config(settings: WorkerSettings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "broker_connection_max_retries": None,
-        "beat_schedule": {
-            "make-partitions": {
-                "task": MAKE_PARTITIONS_TASK,
-                "schedule": crontab(minute="7", hour="*/6"),
-                "options": {"queue": "batch", "expires": 3600},
-            }
-        },
+        "beat_schedule": {name: entry for part in PARTS for name, entry in part.BEAT.items()},
     }
 
 
@@ -73,8 +69,6 @@ def create_celery(settings: WorkerSettings) -> Celery:
     def ingest(self: Any, recipient: str, body: str) -> None:
         run_ingest(holder.get(), self.request.id, recipient, orjson.loads(body))
 
-    @app.task(name=MAKE_PARTITIONS_TASK, ignore_result=True, shared=False)
-    def make_partitions() -> None:
-        make_coming_partitions(holder.get().engine)
-
+    for part in PARTS:
+        part.register(app, holder)
     return app
