@@ -44,19 +44,23 @@ class Frames:
 
     @cached_property
     def everything(self) -> str:
-        """The frame with all readings."""
-        return _frame(self.event.id, self.event.readings)
+        """The frame with all readings and forecasts."""
+        return _frame(self.event.id, self.event.readings, self.event.forecasts)
 
     def about(self, devices: Collection[str]) -> str | None:
-        """The frame with these devices' readings (all, for no devices); None if there are none."""
+        """The frame with these devices' readings and forecasts (all, for no devices); None if there are none."""
         if not devices:
             return self.everything
-        chosen = [reading for reading in self.event.readings if reading.get("device") in devices]
-        return _frame(self.event.id, chosen) if chosen else None
+        readings = [reading for reading in self.event.readings if reading.get("device") in devices]
+        forecasts = [forecast for forecast in self.event.forecasts if forecast.get("device") in devices]
+        return _frame(self.event.id, readings, forecasts) if readings or forecasts else None
 
 
-def _frame(event_id: str, readings: list[dict[str, object]]) -> str:
-    return orjson.dumps({"type": "readings", "id": event_id, "readings": readings}).decode()
+def _frame(event_id: str, readings: list[dict[str, object]], forecasts: list[dict[str, object]]) -> str:
+    frame: dict[str, object] = {"type": "readings", "id": event_id, "readings": readings}
+    if forecasts:
+        frame["forecasts"] = forecasts
+    return orjson.dumps(frame).decode()
 
 
 @dataclass(eq=False)

@@ -1,7 +1,8 @@
 """The WebSocket ``/live``.
 
-From us: ``{"type": "hello", "id"}``, ``{"type": "readings", "id", "readings"}``, ``{"type": "gap", "id"}`` (ask the
-database anew) and ``{"type": "heartbeat", "fed"}`` (``fed`` is false while Redis is away). A browser sends nothing.
+From us: ``{"type": "hello", "id"}``, ``{"type": "readings", "id", "readings"}`` with ``"forecasts"`` where some were issued
+(then ``readings`` may be empty), ``{"type": "gap", "id"}`` (ask the database anew) and ``{"type": "heartbeat", "fed"}`` (``fed``
+is false while Redis is away). A browser sends nothing.
 Parameters: ``after``, the id of the last event that the page knows; ``device``, any number of times (none: all devices).
 """
 

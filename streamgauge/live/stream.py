@@ -1,10 +1,11 @@
 """The live stream: a bounded Redis stream of what was just stored. A hint, never the truth: it may be lost and begins anew.
 
-One entry holds the readings of one stored batch, so that a flood of readings costs Redis and browsers little.
+One entry holds the readings of one stored batch, so that a flood of readings costs Redis and browsers little, or the forecasts
+that were issued together (a second field, ``forecasts``, which readers that do not know it pass over).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -13,18 +14,26 @@ from redis import Redis
 LIVE_KEY = "streamgauge:live"
 MAX_EVENTS = 10_000
 MAX_READINGS = 100_000
+FORECAST_SIZE = 3
+"""A forecast counts like so many readings: it is about as long."""
 START_ID = "0-0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One entry: its id in the stream, and the readings of one stored batch as the page's JSON objects."""
+    """One entry: its id in the stream, and the readings of one stored batch, or forecasts, as the page's JSON objects."""
 
     id: str
     readings: list[dict[str, Any]]
+    forecasts: list[dict[str, Any]] = field(default_factory=list)
 
 
-def append(redis: "Redis", readings: Sequence[Mapping[str, Any]], max_events: int = MAX_EVENTS) -> str:
+def append(
+    redis: "Redis",
+    readings: Sequence[Mapping[str, Any]],
+    max_events: int = MAX_EVENTS,
+    forecasts: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """Append one stored batch; the oldest entries leave.
 
     A large batch makes more of them leave than a small one, so that a flood of readings does not fill Redis: about
@@ -34,12 +43,17 @@ def append(redis: "Redis", readings: Sequence[Mapping[str, Any]], max_events: in
         redis: a client.
         readings: JSON-able objects: device, time (wire format), quantities, flags, reasons, expected_m, low_m, high_m, score.
         max_events: how many entries stay, about, if they are small.
+        forecasts: JSON-able objects: device, issued_at (wire format), baseline_m, horizons (a list of horizon_s, expected_m,
+            low_m, high_m, method).
 
     Raises:
         redis.RedisError: Redis did not take it.
     """
     entry = {"readings": orjson.dumps(list(readings))}
-    events = max(1, min(max_events, MAX_READINGS // max(1, len(readings))))
+    if forecasts:
+        entry["forecasts"] = orjson.dumps(list(forecasts))
+    size = len(readings) + FORECAST_SIZE * len(forecasts)
+    events = max(1, min(max_events, MAX_READINGS // max(1, size)))
     return _text(redis.xadd(LIVE_KEY, entry, maxlen=events, approximate=True))  # type: ignore[arg-type]
 
 
@@ -51,16 +65,19 @@ def read_after(redis: "Redis", last_id: str, block_ms: int | None = None, count:
     """
     answer: Any = redis.xread({LIVE_KEY: last_id}, count=count, block=block_ms)
     entries = _entries(answer)
-    return [Event(id=_text(entry_id), readings=_readings(fields)) for entry_id, fields in entries]
+    return [
+        Event(id=_text(entry_id), readings=_objects(fields, b"readings"), forecasts=_objects(fields, b"forecasts"))
+        for entry_id, fields in entries
+    ]
 
 
-def _readings(fields: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
-    """An entry's readings; none for an entry that is not ours or of another version."""
+def _objects(fields: Mapping[bytes, bytes], name: bytes) -> list[dict[str, Any]]:
+    """One of an entry's lists; empty for an entry that is not ours, has no such list, or is of another version."""
     try:
-        readings = orjson.loads(fields[b"readings"])
+        objects = orjson.loads(fields[name])
     except (KeyError, ValueError):
         return []
-    return readings if isinstance(readings, list) else []
+    return objects if isinstance(objects, list) else []
 
 
 def newest_id(redis: "Redis") -> str:
