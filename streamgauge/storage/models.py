@@ -1,19 +1,165 @@
-"""Model artefacts that scored something, so that each score says which model made it."""
+"""Models: what is known of each, and its files, so that every one of them can be used again after the program was upgraded."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, RowMapping, text
 
-_ADD = text("INSERT INTO models (sha256, card) VALUES (:sha256, CAST(:card AS jsonb)) ON CONFLICT (sha256) DO NOTHING")
+from streamgauge.scoring.shipped import fits_this_program
+
+SHIPPED, RETRAINED, IMPORTED = "shipped", "retrained", "imported"
+"""Where a model came from."""
+
+MOST_LISTED = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What is written down of a model beside its card; the files' hash identifies it.
+
+    Attributes:
+        origin: ``SHIPPED``, ``RETRAINED`` or ``IMPORTED``.
+        device_id: a site model's station; None: trained across stations.
+        data_from: first reading that trained it.
+        data_until: readings from here on did not train it.
+        snapshot_sha256: of the readings that trained it.
+        features_sha256: of what its columns mean.
+        quality_rules: version of the quality rules that chose the readings.
+        seed: of its training.
+        metrics: on data that did not train it, beside the baselines.
+    """
+
+    origin: str = SHIPPED
+    device_id: int | None = None
+    data_from: datetime | None = None
+    data_until: datetime | None = None
+    snapshot_sha256: str | None = None
+    features_sha256: str | None = None
+    quality_rules: int | None = None
+    seed: int | None = None
+    metrics: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredModel(ModelFacts):
+    """One row of ``models``.
+
+    Attributes:
+        id: what readings, scores and aliases name it by.
+        sha256: of its files.
+        card: what is known of it.
+        created_at: when it was written down here.
+        approved_by: who made it champion for the first time.
+        approved_at: when.
+        retired_at: since when it is nowhere champion any more.
+        has_files: whether it can be loaded from the database.
+    """
+
+    id: int
+    sha256: str
+    card: Mapping[str, Any]
+    created_at: datetime
+    approved_by: str | None
+    approved_at: datetime | None
+    retired_at: datetime | None
+    has_files: bool
+
+    @property
+    def usable(self) -> bool:
+        """Whether this program can use it: its files are here and were made for this program's features."""
+        return self.has_files and fits_this_program(self.features_sha256)
+
+
+_FACTS = "origin, device_id, data_from, data_until, snapshot_sha256, features_sha256, quality_rules, seed, metrics"
+_ADD = text(f"""
+INSERT INTO models (sha256, card, {_FACTS})
+VALUES (:sha256, CAST(:card AS jsonb), :origin, :device_id, :data_from, :data_until, :snapshot_sha256, :features_sha256,
+        :quality_rules, :seed, CAST(:metrics AS jsonb))
+ON CONFLICT (sha256) DO NOTHING
+""")
 _FIND = text("SELECT id FROM models WHERE sha256 = :sha256")
+_COMPLETE = text("""
+UPDATE models SET
+    features_sha256 = COALESCE(features_sha256, :features_sha256), seed = COALESCE(seed, :seed),
+    data_from = COALESCE(data_from, :data_from), data_until = COALESCE(data_until, :data_until),
+    snapshot_sha256 = COALESCE(snapshot_sha256, :snapshot_sha256),
+    quality_rules = COALESCE(quality_rules, :quality_rules), metrics = COALESCE(metrics, CAST(:metrics AS jsonb))
+WHERE id = :id
+""")
+_ADD_FILE = text(
+    "INSERT INTO model_files (model_id, name, content) VALUES (:model_id, :name, :content) ON CONFLICT DO NOTHING"
+)
+_SELECT = f"""
+SELECT id, sha256, card, created_at, approved_by, approved_at, retired_at, {_FACTS},
+       EXISTS (SELECT FROM model_files WHERE model_id = models.id) AS has_files
+FROM models
+"""
 
 
-def ensure_model(connection: Connection, sha256: str, card: Mapping[str, Any]) -> int:
-    """The id of the model with this artefact; it is written down when it is met for the first time."""
+def ensure_model(
+    connection: Connection,
+    sha256: str,
+    card: Mapping[str, Any],
+    files: Mapping[str, bytes] | None = None,
+    facts: ModelFacts | None = None,
+) -> int:
+    """The id of the model with this identity; it is written down when it is met for the first time.
+
+    What an earlier program wrote without files or facts is completed; what is there is never changed.
+
+    Args:
+        connection: a connection in a transaction.
+        sha256: of the model's files.
+        card: what is known of it.
+        files: its files by name, so that it can be loaded from here.
+        facts: what else is known.
+    """
+    known = facts or ModelFacts(features_sha256=card.get("features_sha256"))
     found = connection.execute(_FIND, {"sha256": sha256}).scalar()
     if found is None:
-        connection.execute(_ADD, {"sha256": sha256, "card": json.dumps(card)})
+        connection.execute(_ADD, {"sha256": sha256, "card": json.dumps(card), **_values(known)})
         found = connection.execute(_FIND, {"sha256": sha256}).scalar_one()
+    elif files:
+        connection.execute(_COMPLETE, {"id": found, **_values(known)})
+    for name, content in (files or {}).items():
+        connection.execute(_ADD_FILE, {"model_id": found, "name": name, "content": content})
     return int(found)
+
+
+def list_models(connection: Connection) -> list[StoredModel]:
+    """The newest models, newest first, at most ``MOST_LISTED``; without their files."""
+    rows = connection.execute(text(f"{_SELECT} ORDER BY id DESC LIMIT :most"), {"most": MOST_LISTED}).mappings()
+    return [_model(row) for row in rows]
+
+
+def read_model(connection: Connection, model_id: int) -> StoredModel | None:
+    """One model, without its files; None if there is none of this id."""
+    row = connection.execute(text(f"{_SELECT} WHERE id = :id"), {"id": model_id}).mappings().one_or_none()
+    return None if row is None else _model(row)
+
+
+def find_model(connection: Connection, sha256: str) -> StoredModel | None:
+    """The model whose hash begins with these characters; None if there is none, or more than one."""
+    if not sha256 or not set(sha256) <= set("0123456789abcdef"):
+        return None
+    query = text(f"{_SELECT} WHERE sha256 LIKE :like LIMIT 2")
+    rows = connection.execute(query, {"like": f"{sha256}%"}).mappings().all()
+    return _model(rows[0]) if len(rows) == 1 else None
+
+
+def read_files(connection: Connection, model_id: int) -> dict[str, bytes]:
+    """A model's files by name, as ``Model.from_files`` takes them; empty if the database has none."""
+    query = text("SELECT name, content FROM model_files WHERE model_id = :id ORDER BY name")
+    return {row.name: bytes(row.content) for row in connection.execute(query, {"id": model_id})}
+
+
+def _values(facts: ModelFacts) -> dict[str, Any]:
+    values = {name: getattr(facts, name) for name in ModelFacts.__slots__}
+    return values | {"metrics": None if facts.metrics is None else json.dumps(facts.metrics)}
+
+
+def _model(row: RowMapping) -> StoredModel:
+    return StoredModel(**row)

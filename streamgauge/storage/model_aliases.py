@@ -1,0 +1,307 @@
+"""Which model is used where: the aliases champion and challenger, and every move of them.
+
+A *scope* is a device's id, or ``GENERAL`` = 0 for every station without a model of its own. A champion scores what arrives; a
+challenger scores it too, in the shadow, and nobody sees that but the gate (``streamgauge.scoring.gate``). Each move is one
+transaction: the alias, a row in ``model_promotions``, a row in ``audit_log``. Moves wait for each other.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from streamgauge.errors import PermanentError
+from streamgauge.storage.models import StoredModel, read_model
+
+GENERAL = 0
+"""The scope of all stations without a model of their own."""
+CHAMPION, CHALLENGER = "champion", "challenger"
+PROMOTE, ROLL_BACK, CHALLENGE, WITHDRAW = "promote", "roll_back", "challenge", "withdraw"
+
+MODELS_LOCK = 0x5347_0005  # "SG", 5: one key of ours among Postgres's advisory locks
+REASON_MAX_CHARACTERS = 1_000
+
+
+class MoveRefused(PermanentError):
+    """An alias that may not be moved like that; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alias:
+    """Which model an alias means. ``device`` is the wire's name of a site model's station, None in the general scope."""
+
+    device_id: int
+    device: str | None
+    alias: str
+    model_id: int
+    moved_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """A move of an alias. ``gate`` holds what the gate said, and under ``reason`` what the person said, if anything."""
+
+    id: int
+    device_id: int
+    device: str | None
+    alias: str
+    model_id: int | None
+    previous_model_id: int | None
+    action: str
+    gate: Mapping[str, Any] | None
+    moved_by: str
+    moved_at: datetime
+
+
+_ALIASES = text("""
+SELECT device_id, devices.name AS device, alias, model_id, moved_at
+FROM model_aliases LEFT JOIN devices ON devices.id = device_id ORDER BY device_id, alias
+""")
+_PROMOTIONS = text("""
+SELECT p.id, p.device_id, devices.name AS device, p.alias, p.model_id, p.previous_model_id, p.action, p.gate, p.moved_by,
+       p.moved_at
+FROM model_promotions AS p LEFT JOIN devices ON devices.id = p.device_id ORDER BY p.id DESC LIMIT :most
+""")
+_SET = text("""
+INSERT INTO model_aliases (device_id, alias, model_id) VALUES (:device_id, :alias, :model_id)
+ON CONFLICT (device_id, alias) DO UPDATE SET model_id = EXCLUDED.model_id, moved_at = now()
+""")
+_REMOVE = text("DELETE FROM model_aliases WHERE device_id = :device_id AND alias = :alias")
+_RECORD = text("""
+INSERT INTO model_promotions (device_id, alias, model_id, previous_model_id, action, gate, moved_by)
+VALUES (:device_id, :alias, :model_id, :previous, :action, CAST(:gate AS jsonb), :by)
+""")
+_AUDIT = text("""
+INSERT INTO audit_log (actor, action, subject, before, after)
+VALUES (:by, :action, :subject, CAST(:before AS jsonb), CAST(:after AS jsonb))
+""")
+_APPROVE = text("""
+UPDATE models SET approved_by = COALESCE(approved_by, :by), approved_at = COALESCE(approved_at, now()) WHERE id = :id
+""")
+_RETIRE = text("""
+UPDATE models SET retired_at = CASE
+    WHEN EXISTS (SELECT FROM model_aliases WHERE model_id = models.id AND alias = 'champion') THEN NULL
+    ELSE COALESCE(retired_at, now()) END
+WHERE id = ANY(:ids)
+""")
+_BEFORE = text("""
+SELECT previous_model_id FROM model_promotions
+WHERE device_id = :device_id AND alias = 'champion' AND action = 'promote' AND model_id = :model_id ORDER BY id DESC LIMIT 1
+""")
+_SAVE_GATE = text("""
+UPDATE models SET metrics = jsonb_set(
+    jsonb_set(COALESCE(metrics, '{}'), '{gates}', COALESCE(metrics->'gates', '{}')),
+    ARRAY['gates', CAST(:scope AS text)], CAST(:gate AS jsonb))
+WHERE id = :id
+""")
+_GATE = text("SELECT metrics->'gates'->CAST(:scope AS text) FROM models WHERE id = :id")
+
+
+def aliases(connection: Connection) -> list[Alias]:
+    """Every alias, the general scope first."""
+    return [Alias(**row) for row in connection.execute(_ALIASES).mappings()]
+
+
+def promotions(connection: Connection, limit: int = 50) -> list[Promotion]:
+    """The newest moves of aliases, newest first."""
+    return [Promotion(**row) for row in connection.execute(_PROMOTIONS, {"most": limit}).mappings()]
+
+
+def alias_of(connection: Connection, device_id: int, alias: str) -> int | None:
+    """The model that an alias means in a scope; None where it means none (a station then goes with the general champion)."""
+    query = text("SELECT model_id FROM model_aliases WHERE device_id = :device_id AND alias = :alias")
+    return connection.execute(query, {"device_id": device_id, "alias": alias}).scalar()
+
+
+def champion_of(connection: Connection, device_id: int) -> int | None:
+    """The model that scores what arrives of a station: its own champion, else the general one."""
+    own = alias_of(connection, device_id, CHAMPION)
+    return own if own is not None else alias_of(connection, GENERAL, CHAMPION)
+
+
+def save_gate(connection: Connection, model_id: int, device_id: int, gate: Mapping[str, Any]) -> None:
+    """Keep what the gate says of a challenger in a scope; ``gate`` holds ``passed`` and ``champion_id``, JSON-able."""
+    connection.execute(_SAVE_GATE, {"id": model_id, "scope": str(device_id), "gate": json.dumps(gate)})
+
+
+def latest_gate(connection: Connection, model_id: int, device_id: int = GENERAL) -> dict[str, Any] | None:
+    """What the gate last said of a model in a scope; None if it was never asked."""
+    found = connection.execute(_GATE, {"id": model_id, "scope": str(device_id)}).scalar()
+    return None if found is None else dict(found)
+
+
+def promote(connection: Connection, *, device_id: int, model_id: int, by: str, reason: str | None = None) -> None:
+    """Make a model champion of a scope.
+
+    Args:
+        connection: a connection in a transaction.
+        device_id: the scope.
+        model_id: the model; its files are in the database and fit this program.
+        by: the person.
+        reason: promotes without a passed gate, and is recorded.
+
+    Raises:
+        MoveRefused: the gate has not let it pass against the present champion and no reason was given; or the model cannot be
+            used, or is champion already.
+    """
+    _lock(connection)
+    _usable(connection, model_id)
+    present = alias_of(connection, device_id, CHAMPION)
+    if present == model_id:
+        raise MoveRefused(f"Model {model_id} is champion there already")
+    gate = latest_gate(connection, model_id, device_id)
+    refusal = _gate_refusal(gate, champion_of(connection, device_id))
+    if refusal and not (reason or "").strip():
+        raise MoveRefused(f"{refusal} To promote it nevertheless, give a reason; it is recorded")
+    if alias_of(connection, device_id, CHALLENGER) == model_id:
+        connection.execute(_REMOVE, {"device_id": device_id, "alias": CHALLENGER})
+    _move(connection, device_id, CHAMPION, model_id, PROMOTE, by, gate=gate, reason=reason)
+
+
+def roll_back(connection: Connection, *, device_id: int, by: str, reason: str | None = None) -> int | None:
+    """Give a scope back the champion that it had before the present one, at once.
+
+    Returns:
+        That model; None: the station goes with the general champion again.
+
+    Raises:
+        MoveRefused: there was none before, or this program cannot use it.
+    """
+    _lock(connection)
+    present = alias_of(connection, device_id, CHAMPION)
+    if present is None:
+        raise MoveRefused("There is no champion of its own to roll back from")
+    before = connection.execute(_BEFORE, {"device_id": device_id, "model_id": present}).scalar()
+    if before is None and device_id == GENERAL:
+        raise MoveRefused(f"Model {present} was the first champion: there is none to roll back to")
+    if before is not None:
+        _usable(connection, before)
+    _move(connection, device_id, CHAMPION, before, ROLL_BACK, by, reason=reason)
+    return None if before is None else int(before)
+
+
+def challenge(connection: Connection, *, device_id: int, model_id: int, by: str, reason: str | None = None) -> None:
+    """Make a model challenger of a scope, in the place of the one that is there.
+
+    Raises:
+        MoveRefused: it cannot be used, or is champion there.
+    """
+    _lock(connection)
+    _usable(connection, model_id)
+    if alias_of(connection, device_id, CHAMPION) == model_id:
+        raise MoveRefused(f"Model {model_id} is champion there; it cannot challenge itself")
+    if alias_of(connection, device_id, CHALLENGER) != model_id:
+        _move(connection, device_id, CHALLENGER, model_id, CHALLENGE, by, reason=reason)
+
+
+def withdraw(connection: Connection, *, device_id: int, by: str, reason: str | None = None) -> None:
+    """Take a scope's challenger away.
+
+    Raises:
+        MoveRefused: there is none.
+    """
+    _lock(connection)
+    if alias_of(connection, device_id, CHALLENGER) is None:
+        raise MoveRefused("There is no challenger to withdraw")
+    _move(connection, device_id, CHALLENGER, None, WITHDRAW, by, reason=reason)
+
+
+def adopt_shipped(connection: Connection, model_id: int) -> str | None:
+    """Give the model that ships with this program its place; called when a worker starts, and harmless to repeat.
+
+    Champion on the first start; challenger when an upgrade brought it; champion at once where the present one was made for
+    other features than this program's, as somebody must score what arrives. A model that had a place before is left where
+    people have put it.
+
+    Returns:
+        What was done, for the log; None if nothing.
+    """
+    _lock(connection)
+    present = alias_of(connection, GENERAL, CHAMPION)
+    if present == model_id:
+        return None
+    champion = None if present is None else read_model(connection, present)
+    if champion is None:
+        _move(
+            connection,
+            GENERAL,
+            CHAMPION,
+            model_id,
+            PROMOTE,
+            "first start",
+            reason="the model that ships with the program",
+        )
+        return "the shipped model is champion, as there was none"
+    if not champion.usable:
+        reason = f"model {champion.id} cannot be used by this version of the program: it was made for other features"
+        _move(connection, GENERAL, CHAMPION, model_id, PROMOTE, "upgrade", reason=reason)
+        return f"the shipped model takes over: {reason}"
+    moved_before = text("SELECT EXISTS (SELECT FROM model_promotions WHERE model_id = :id OR previous_model_id = :id)")
+    if connection.execute(moved_before, {"id": model_id}).scalar_one():
+        return None
+    _move(connection, GENERAL, CHALLENGER, model_id, CHALLENGE, "upgrade", reason="shipped with a new version")
+    return "the model of this version is challenger; promote it when the gate lets it pass"
+
+
+def _gate_refusal(gate: Mapping[str, Any] | None, champion_id: int | None) -> str | None:
+    if gate is None:
+        return "The gate has not judged this model yet: it is asked once a day, when the challenger's scores are there."
+    if gate.get("champion_id") != champion_id:
+        return (
+            f"The gate judged this model against model {gate.get('champion_id')}, which is not the champion any more."
+        )
+    return None if gate.get("passed") is True else "The gate has not let this model pass."
+
+
+def _usable(connection: Connection, model_id: int) -> StoredModel:
+    model = read_model(connection, model_id)
+    if model is None:
+        raise MoveRefused(f"There is no model {model_id}")
+    if not model.has_files:
+        raise MoveRefused(
+            f"The files of model {model_id} are not in the database: an earlier version did not keep them"
+        )
+    if not model.usable:
+        raise MoveRefused(f"Model {model_id} was made for other features than this version of the program makes")
+    return model
+
+
+def _lock(connection: Connection) -> None:
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MODELS_LOCK})
+
+
+def _move(
+    connection: Connection,
+    device_id: int,
+    alias: str,
+    model_id: int | None,
+    action: str,
+    by: str,
+    *,
+    gate: Mapping[str, Any] | None = None,
+    reason: str | None = None,
+) -> None:
+    """Point an alias at a model, or at none, and write down who did it and why."""
+    if not by.strip():
+        raise MoveRefused("A move of an alias needs the name of whoever moves it")
+    previous = alias_of(connection, device_id, alias)
+    scope = {"device_id": device_id, "alias": alias}
+    if model_id is None:
+        connection.execute(_REMOVE, scope)
+    else:
+        connection.execute(_SET, {**scope, "model_id": model_id})
+    said = {"reason": reason.strip()[:REASON_MAX_CHARACTERS]} if reason and reason.strip() else {}
+    record = json.dumps({**gate, **said}) if gate else json.dumps(said) if said else None
+    moved = {"model_id": model_id, "previous": previous, "action": action, "gate": record, "by": by}
+    connection.execute(_RECORD, {**scope, **moved})
+    if alias == CHAMPION and model_id is not None:
+        connection.execute(_APPROVE, {"id": model_id, "by": by})
+    if alias == CHAMPION:
+        connection.execute(_RETIRE, {"ids": [id_ for id_ in (model_id, previous) if id_ is not None]})
+    subject = f"{alias} of {'all stations' if device_id == GENERAL else f'device {device_id}'}"
+    after = {"model_id": model_id, **said, **({"gate_passed": gate.get("passed")} if gate else {})}
+    audit = {"before": json.dumps({"model_id": previous}), "after": json.dumps(after)}
+    connection.execute(_AUDIT, {"by": by, "action": f"models.{action}", "subject": subject, **audit})
