@@ -5,9 +5,11 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 # Modules are compiled when they are first imported: compiling all of them now would take longer than downloading them.
 PIP := $(PY) -m pip install --no-input --disable-pip-version-check --require-hashes --progress-bar off --no-compile
+MLFLOW_VENV ?= .venv-mlflow
+MLFLOW_PIP := $(subst $(VENV)/bin/python,$(MLFLOW_VENV)/bin/python,$(PIP))
 UP_FLAGS ?= --demo
 
-.PHONY: help up test proofs test-fast lint bench train docs-check docs css requirements screenshots clean venv-up venv-dev
+.PHONY: help up test proofs test-fast lint bench train docs-check docs css requirements screenshots clean venv-up venv-dev venv-mlflow
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -56,7 +58,7 @@ screenshots: venv-dev ## docs/screenshots anew, by the end-to-end tests (needs C
 	@STREAMGAUGE_TEST_SCREENSHOTS=docs/screenshots $(PY) -m pytest -q tests/e2e
 
 clean: ## delete what can be made again; data in .streamgauge stays
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache node_modules .hypothesis
+	@rm -rf $(VENV) $(MLFLOW_VENV) .mypy_cache .ruff_cache .import_linter_cache node_modules .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A virtual environment made by the first Python that is new enough. 3.12 and 3.11 come first: for them there is an embedded
@@ -85,3 +87,9 @@ venv-dev: $(PY)
 	@cmp -s requirements/dev.txt $(VENV)/dev.installed || { \
 	  echo "Installing what Streamgauge and its tests need into $(VENV)" >&2; \
 	  $(PIP) -r requirements/dev.txt >&2 && cp requirements/dev.txt $(VENV)/dev.installed; }
+
+venv-mlflow: $(PY) ## the servers that the MLflow test starts, in a virtual environment of their own (about 700 MB)
+	@cmp -s requirements/mlflow-server.txt $(MLFLOW_VENV)/installed || { \
+	  echo "Installing an MLflow server for the tests into $(MLFLOW_VENV)" >&2; \
+	  $(PY) -m venv --clear $(MLFLOW_VENV) && $(MLFLOW_PIP) -r requirements/mlflow-server.txt >&2 && \
+	  cp requirements/mlflow-server.txt $(MLFLOW_VENV)/installed; }

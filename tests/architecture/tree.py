@@ -14,6 +14,7 @@ PACKAGES = ("streamgauge", *PARTS)
 _NOT_OURS = {
     ".git",
     ".venv",
+    ".venv-mlflow",
     "node_modules",
     "__pycache__",
     ".streamgauge",
