@@ -209,6 +209,28 @@ def enqueue_ingest(producer: Celery, task_id: str, recipient: str, body: Mapping
         raise QueueUnavailable(f"the task queue cannot be reached ({error}); it is tried again") from error
 
 
+def enqueue_batch(
+    producer: Celery, task: str, kwargs: Mapping[str, Any] | None = None, expires_s: float | None = None
+) -> None:
+    """Enqueue a task of the queue ``batch`` by its name.
+
+    Args:
+        producer: what enqueues.
+        task: one of the names above.
+        kwargs: its arguments, JSON-able.
+        expires_s: nobody need begin it after so long.
+
+    Raises:
+        QueueUnavailable: the broker of the queue cannot be reached; call again later.
+    """
+    try:
+        producer.send_task(
+            task, kwargs=dict(kwargs or {}), queue=BATCH, expires=expires_s, retry=False, ignore_result=True
+        )
+    except (OperationalError, OSError, RedisError) as error:
+        raise QueueUnavailable(f"the task queue cannot be reached ({error}); it is tried again") from error
+
+
 def queue_length(redis: "Redis", queue: str) -> int:
     """How many tasks wait in a queue.
 

@@ -1,4 +1,4 @@
-"""Rows out of Postgres as a numpy array, without a Python object per value.
+"""Rows out of Postgres as a numpy array, and into it, without a Python object per value.
 
 Source of the format: PostgreSQL documentation, COPY, "Binary Format": an 11-byte signature, two int32 (flags, length of the
 header's extension), then per row an int16 (number of fields) and per field an int32 (length) and its bytes, at last int16 -1.
@@ -6,6 +6,7 @@ As every field here has a fixed length and none is NULL, the rows are one struct
 """
 
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,30 @@ def copy_in(connection: Connection, statement: str, lines: str) -> None:
     """
     with _cursor(connection) as cursor:
         cursor.copy_expert(statement, io.StringIO(lines))
+
+
+def copy_array_in(
+    connection: Connection, statement: str, columns: Mapping[str, NDArray[Any]], fields: Mapping[str, str]
+) -> None:
+    """Send rows in COPY's binary format, without a Python object per value.
+
+    Args:
+        connection: a connection in a transaction.
+        statement: ``COPY … FROM STDIN (FORMAT binary)``, with the columns in the order of ``fields``.
+        columns: arrays of n values each; none can be NULL.
+        fields: as for ``copy_rows``.
+    """
+    layout = [("fields", ">i2")]
+    for name, dtype in fields.items():
+        layout += [(f"{name}_length", ">i4"), (name, dtype)]
+    rows = np.empty(len(next(iter(columns.values()))), dtype=np.dtype(layout))
+    rows["fields"] = len(fields)
+    for name, dtype in fields.items():
+        rows[f"{name}_length"] = np.dtype(dtype).itemsize
+        rows[name] = columns[name]
+    content = _SIGNATURE + bytes(8) + rows.tobytes() + b"\xff\xff"
+    with _cursor(connection) as cursor:
+        cursor.copy_expert(statement, io.BytesIO(content))
 
 
 def _cursor(connection: Connection) -> Any:
