@@ -15,6 +15,7 @@ RISING_FAST_M_PER_H = 0.20
 """From so much a station counts as rising fast, until alert rules bring their own thresholds."""
 STEADY_M_PER_H = 0.01
 """Below so much a level is steady: what a gauge that shows 3 mm steps gives in still water."""
+SURPRISES = ("event", "fault")
 FADING_SHARE = 0.5
 """A reading begins to fade when so much of its station's silence limit is over."""
 
@@ -95,6 +96,35 @@ def reason_text(reason: Mapping[str, Any] | None, t: Words) -> str:
     if measured is None or limit is None:
         return t(f"reason.{check}.bare")
     return t(f"reason.{check}", measured=measured, limit=limit)
+
+
+def surprise_of(
+    score: float | None, surprise: str | None, reason: Mapping[str, Any] | None, t: Words
+) -> Quality | None:
+    """What a marked reading was, as in "Event: the water rose faster than expected"; None for a reading that is not marked.
+
+    A reading from before surprises were told apart is ``anomalous``, without a reason.
+    """
+    if surprise not in SURPRISES:
+        surprise = str((reason or {}).get("surprise", ""))
+    if surprise not in SURPRISES:
+        if score is None or not score >= ANOMALY_SCORE:
+            return None
+        surprise = "anomalous"
+    word = t(f"state.{surprise}")
+    because = why_text(reason, t)
+    return Quality(key=surprise, word=word, sentence=f"{word}: {because}" if because else word)
+
+
+def why_text(reason: Mapping[str, Any] | None, t: Words) -> str:
+    """Why a reading counts as event or fault, as a clause; empty for no reason, and for one that has no words here."""
+    key = f"why.{(reason or {}).get('why', '')}"
+    return t(key) if t.knows(key) else ""
+
+
+def state_key(state: State, surprise: Quality | None) -> str:
+    """What the state's chip shows: for an anomalous station whether it is an event or a fault, where that is known."""
+    return surprise.key if state is State.ANOMALOUS and surprise else str(state)
 
 
 def _amount(reason: Mapping[str, Any], what: str, t: Words) -> str | None:

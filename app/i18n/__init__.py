@@ -50,6 +50,10 @@ class Words:
         text = self._texts[key]
         return text.format(**values) if values else text
 
+    def knows(self, key: str) -> bool:
+        """Whether there is a text for this key."""
+        return key in self._texts
+
     def count(self, key: str, number: int) -> str:
         """The text for so many things: ``KEY.one`` or ``KEY.other``."""
         return self(f"{key}.{'one' if number == 1 else 'other'}", n=self.number(number, 0))

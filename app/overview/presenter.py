@@ -6,9 +6,19 @@ from datetime import datetime
 
 from app.i18n import Words
 from app.overview.sparkline import Sparkline, draw
-from app.verdict import Quality, State, age_s, freshness, quality_of, rate_text, state_of, trend_of
+from app.verdict import (
+    Quality,
+    State,
+    age_s,
+    freshness,
+    quality_of,
+    rate_text,
+    state_key,
+    state_of,
+    surprise_of,
+    trend_of,
+)
 from streamgauge.reading import format_time
-from streamgauge.scoring.anomaly import ANOMALY_SCORE
 from streamgauge.storage.read_overview import SparklineBin, StationNow
 
 
@@ -19,6 +29,7 @@ class Card:
     name: str
     title: str
     state: State
+    state_key: str
     trend: str
     level: str
     rate: str
@@ -43,16 +54,17 @@ def make_cards(
 def _make_card(station: StationNow, line: Sequence[SparklineBin], now: datetime, t: Words) -> Card:
     state = state_of(station, now)
     quality = quality_of(station.level_flag, station.level_reason, t) if station.time else None
-    is_anomalous = station.score is not None and station.score >= ANOMALY_SCORE
+    surprise = surprise_of(station.score, station.surprise, station.score_reason, t)
     return Card(
         name=station.name,
         title=station.display_name or station.name,
         state=state,
+        state_key=state_key(state, surprise),
         trend=trend_of(station.rate_m_per_h) if state is not State.SILENT else "unknown",
         level="\N{EN DASH}" if station.level_m is None else t.number(station.level_m, 2),
         rate=rate_text(station.rate_m_per_h if state is not State.SILENT else None, t),
         quality=quality if quality and quality.key not in {"good", "unchecked"} else None,
-        score=t.number(station.score, 2) if station.score is not None and is_anomalous else None,
+        score=t.number(station.score, 2) if station.score is not None and surprise else None,
         time=format_time(station.time) if station.time else None,
         age=t.age(age_s(station, now)) if station.time else t("age.never"),
         freshness=freshness(station, now),

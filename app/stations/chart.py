@@ -2,7 +2,9 @@
 
 Times are seconds since 1970. ``live`` is the last event of the live stream that is surely in it. ``level`` holds columns of
 equal length: time, level, expected, low, high; null breaks a line.
-``marks`` holds the points that a line does not show: suspect, failed, anomalous. ``others`` holds one chart per quantity.
+``marks`` holds the points that a line does not show: suspect, failed, anomalous (an event or a fault, where that is known).
+``forecast`` is what is expected from now on, and ``ahead`` how many seconds of it the window shows beyond now. ``others`` holds
+one chart per quantity.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,12 +18,13 @@ from sqlalchemy import Connection
 
 from app.i18n import Words
 from app.stations.downsample import MICROSECONDS, choose_extremes, choose_marks, find_gaps
+from app.stations.forecast import Outlook
 from app.stations.window import Window
-from app.verdict import quality_of
+from app.verdict import quality_of, surprise_of
 from streamgauge.quality.flags import Flag
 from streamgauge.reading import QUANTITIES, from_microseconds
 from streamgauge.scoring.anomaly import ANOMALY_SCORE
-from streamgauge.storage.read_readings import LEVEL_FLAG, Columns, Device, read_columns, read_reasons
+from streamgauge.storage.read_readings import LEVEL_FLAG, Columns, Device, Mark, read_columns, read_marks
 
 OTHERS = tuple(name for name in QUANTITIES if name != "level_m")
 BAND = ("expected_m", "low_m", "high_m")
@@ -40,26 +43,31 @@ class Chart:
     has_readings: bool
 
 
-def make_chart(connection: Connection, device: Device, window: Window, live_id: str, t: Words) -> Chart:
+def make_chart(
+    connection: Connection, device: Device, window: Window, outlook: Outlook | None, live_id: str, t: Words
+) -> Chart:
     """Read a window of a device's record and reduce it to what a screen can show, keeping every peak."""
     columns = read_columns(connection, device.id, window.start, window.end, COLUMNS)
     level, flag = columns.values["level_m"], columns.values[LEVEL_FLAG]
     line = np.where(flag == Flag.FAIL, np.nan, level)
     rows = choose_extremes(columns.time_us, line)
     marked = choose_marks(columns.time_us, np.where(np.isfinite(level), _severity(columns), 0.0))
-    reasons = read_reasons(connection, device.id, [from_microseconds(int(time)) for time in columns.time_us[marked]])
+    why = read_marks(connection, device.id, [from_microseconds(int(time)) for time in columns.time_us[marked]])
+    shown = outlook.drawn(window) if outlook else None
     content = {
         "device": device.name,
         "live": live_id,
         "zone": device.time_zone,
         "start": window.start.timestamp(),
-        "end": window.end.timestamp(),
+        "end": window.end.timestamp() + (window.ahead_s if shown and window.goes_on else 0.0),
+        "ahead": window.ahead_s if window.goes_on else 0.0,
         "follows": window.follows and not window.is_past,
         "range": window.key,
         "anomaly": ANOMALY_SCORE,
-        "span": level_span(line, columns),
+        "span": level_span(line, columns, shown["points"] if shown else ()),
         "level": broken_columns(columns, rows, ("level_m", *BAND), {"level_m": line}),
-        "marks": [_mark(columns, int(row), reasons, t) for row in marked],
+        "marks": [_mark(columns, int(row), why, t) for row in marked],
+        "forecast": shown,
         "others": [_other(columns, name) for name in OTHERS if np.isfinite(columns.values[name]).any()],
     }
     return Chart(content=content, has_readings=len(columns.time_us) > 0)
@@ -74,9 +82,12 @@ def _severity(columns: Columns) -> NDArray[np.float64]:
     return worst
 
 
-def level_span(line: NDArray[np.float64], columns: Columns) -> list[float]:
-    """Lowest and highest level of the axis: what the line and its band need, with a margin. It stays while one looks."""
-    values = np.concatenate((line, columns.values["low_m"], columns.values["high_m"]))
+def level_span(
+    line: NDArray[np.float64], columns: Columns, forecast: Sequence[Sequence[float | str]] = ()
+) -> list[float]:
+    """Lowest and highest level of the axis: what line, band and forecast need, with a margin. It stays while one looks."""
+    ahead = np.array([[float(value) for value in point[1:4]] for point in forecast], dtype=np.float64).ravel()
+    values = np.concatenate((line, columns.values["low_m"], columns.values["high_m"], ahead))
     values = values[np.isfinite(values)]
     if not len(values):
         return [0.0, 1.0]
@@ -112,18 +123,20 @@ def _nullable(values: NDArray[np.float64]) -> Column:
     return [value if value == value else None for value in values.round(4).tolist()]
 
 
-def _mark(columns: Columns, row: int, reasons: Mapping[datetime, Mapping[str, Any]], t: Words) -> dict[str, Any]:
+def _mark(columns: Columns, row: int, why: Mapping[datetime, Mark], t: Words) -> dict[str, Any]:
     flag = columns.values[LEVEL_FLAG][row]
     score = columns.values["score"][row]
-    quality = quality_of(
-        int(flag) if flag == flag else None, reasons.get(from_microseconds(int(columns.time_us[row]))), t
-    )
+    mark = why.get(from_microseconds(int(columns.time_us[row])))
+    quality = quality_of(int(flag) if flag == flag else None, mark.level_reason if mark else None, t)
+    surprise = surprise_of(float(score), mark.surprise, mark.score_reason, t) if mark else None
     return {
         "time": round(float(columns.time_us[row]) / MICROSECONDS, 3),
         "level": round(float(columns.values["level_m"][row]), 4),
         "flag": quality.key,
         "text": quality.sentence if quality.key in {"suspect", "fail"} else "",
         "score": round(float(score), 3) if score == score else None,
+        "surprise": surprise.key if surprise else "",
+        "why": surprise.sentence if surprise else "",
     }
 
 

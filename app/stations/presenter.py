@@ -7,10 +7,20 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from app.i18n import Words
-from app.verdict import Quality, State, age_s, freshness, quality_of, rate_text, state_of, trend_of
+from app.verdict import (
+    Quality,
+    State,
+    age_s,
+    freshness,
+    quality_of,
+    rate_text,
+    state_key,
+    state_of,
+    surprise_of,
+    trend_of,
+)
 from streamgauge.quality.flags import Flag
 from streamgauge.reading import QUANTITIES, format_time, is_simulated
-from streamgauge.scoring.anomaly import ANOMALY_SCORE
 from streamgauge.storage.read_overview import StationNow
 
 UTC_NAME = "UTC"
@@ -24,10 +34,12 @@ class Head:
     name: str
     title: str
     state: State
+    state_key: str
     trend: str
     level: str
     rate: str
     quality: Quality | None
+    surprise: Quality | None
     score: str | None
     time: str | None
     local_time: str
@@ -48,7 +60,7 @@ class Row:
     quality: Quality
     expected: str
     score: str
-    is_anomalous: bool
+    surprise: Quality | None
     simulated: bool
 
 
@@ -72,17 +84,19 @@ def zone_of(name: str) -> ZoneInfo:
 def make_head(station: StationNow, now: datetime, t: Words) -> Head:
     """The head of one station."""
     state = state_of(station, now)
-    is_anomalous = station.score is not None and station.score >= ANOMALY_SCORE
+    surprise = surprise_of(station.score, station.surprise, station.score_reason, t)
     rate = None if state is State.SILENT else station.rate_m_per_h
     return Head(
         name=station.name,
         title=station.display_name or station.name,
         state=state,
+        state_key=state_key(state, surprise),
         trend=trend_of(rate),
         level="\N{EN DASH}" if station.level_m is None else t.number(station.level_m, 2),
         rate=rate_text(rate, t),
         quality=quality_of(station.level_flag, station.level_reason, t) if station.time else None,
-        score=t.number(station.score, 2) if station.score is not None and is_anomalous else None,
+        surprise=surprise,
+        score=t.number(station.score, 2) if station.score is not None and surprise else None,
         time=format_time(station.time) if station.time else None,
         local_time=local_time(station.time, zone_of(station.time_zone)) if station.time else "",
         age=t.age(age_s(station, now)) if station.time else t("age.never"),
@@ -128,7 +142,7 @@ def _make_row(row: Mapping[str, Any], quantities: Sequence[str], zone: ZoneInfo,
         quality=quality_of(flag, (row["reasons"] or {}).get("level_m"), t),
         expected=_value(row["expected_m"], 3, t),
         score=_value(score, 2, t),
-        is_anomalous=score is not None and score >= ANOMALY_SCORE,
+        surprise=surprise_of(score, row["surprise"], (row["reasons"] or {}).get("score"), t),
         simulated=is_simulated(row["extra"]),
     )
 

@@ -1,7 +1,6 @@
 """``/stations/<device>``: the page, its history for a range of time, and its head while it is live."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 from flask import Blueprint, abort, render_template, request
@@ -12,8 +11,10 @@ from app.i18n import words
 from app.live.routes import current_live_id
 from app.session import login_required
 from app.stations.chart import make_chart
-from app.stations.presenter import make_head, make_table
+from app.stations.forecast import Outlook, Record, make_outlook, make_record
+from app.stations.presenter import Table, make_head, make_table, zone_of
 from app.stations.window import ALL, RANGES, Window, choose_window
+from streamgauge.storage.forecasts import forecast_record, newest_forecast
 from streamgauge.storage.read_overview import StationNow, read_stations_now
 from streamgauge.storage.read_readings import Device, find_device, read_extent, read_newest_rows
 
@@ -30,25 +31,39 @@ def show(device: str) -> str:
     now = datetime.now(UTC)
     with connections().engine.connect() as connection:
         known, station = _find(connection, device)
-        extent = read_extent(connection, known.id)
-        window = choose_window(request.args, extent, now, known.silence_limit_s)
-        history = _history(connection, known, window, live_id, now)
+        window = choose_window(request.args, read_extent(connection, known.id), now, known.silence_limit_s)
+        outlook, record = _forecast(connection, known, now)
+        chart = make_chart(connection, known, window, outlook, live_id, words())
+        table = _table(connection, known, window, now)
     template = "stations/_history.html" if "HX-Request" in request.headers else "stations/station.html"
-    return render_template(template, head=make_head(station, now, words()), live_id=live_id, **history)
+    # "<" would end the script element that the object stands in; JSON may write it as an escape.
+    content = orjson.dumps(chart.content).decode().replace("<", "\\u003c")
+    return render_template(
+        template,
+        head=make_head(station, now, words()),
+        live_id=live_id,
+        window=window,
+        ranges=[*RANGES, ALL],
+        has_readings=chart.has_readings,
+        chart_json=content,
+        table=table,
+        outlook=outlook,
+        record=record,
+    )
 
 
 @blueprint.get("/stations/<device>/now")
 @login_required
-def head(device: str) -> str:
-    """The head and the table's newest rows, each to be put in its place."""
+def show_now(device: str) -> str:
+    """The head, the forecast and the table's newest rows, each to be put in its place."""
     now = datetime.now(UTC)
     with connections().engine.connect() as connection:
         known, station = _find(connection, device)
-        extent = read_extent(connection, known.id)
-        window = choose_window(request.args, extent, now, known.silence_limit_s)
-        rows = read_newest_rows(connection, known.id, window.start, window.end, TABLE_ROWS)
-    table = make_table(rows, known.time_zone, now, words())
-    return render_template("stations/_now.html", head=make_head(station, now, words()), table=table)
+        window = choose_window(request.args, read_extent(connection, known.id), now, known.silence_limit_s)
+        table = _table(connection, known, window, now)
+        outlook, record = _forecast(connection, known, now)
+    head = make_head(station, now, words())
+    return render_template("stations/_now.html", head=head, table=table, outlook=outlook, record=record)
 
 
 def _find(connection: Connection, name: str) -> tuple[Device, StationNow]:
@@ -58,15 +73,12 @@ def _find(connection: Connection, name: str) -> tuple[Device, StationNow]:
     return device, read_stations_now(connection, [name])[0]
 
 
-def _history(connection: Connection, device: Device, window: Window, live_id: str, now: datetime) -> dict[str, Any]:
-    chart = make_chart(connection, device, window, live_id, words())
+def _forecast(connection: Connection, device: Device, now: datetime) -> tuple[Outlook | None, Record | None]:
+    zone = zone_of(device.time_zone)
+    outlook = make_outlook(newest_forecast(connection, device.id), device.silence_limit_s, zone, now, words())
+    return outlook, make_record(forecast_record(connection, device.id), zone, words())
+
+
+def _table(connection: Connection, device: Device, window: Window, now: datetime) -> Table:
     rows = read_newest_rows(connection, device.id, window.start, window.end, TABLE_ROWS)
-    # "<" would end the script element that the object stands in; JSON may write it as an escape.
-    content = orjson.dumps(chart.content).decode().replace("<", "\\u003c")
-    return {
-        "window": window,
-        "ranges": [*RANGES, ALL],
-        "has_readings": chart.has_readings,
-        "chart_json": content,
-        "table": make_table(rows, device.time_zone, now, words()),
-    }
+    return make_table(rows, device.time_zone, now, words())

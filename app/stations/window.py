@@ -16,6 +16,7 @@ ALL = "all"
 DEFAULT_RANGE = "24h"
 EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 SHORTEST = timedelta(seconds=10)
+SHORTEST_AHEAD_S, LONGEST_AHEAD_S = 3_600.0, 21_600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,16 @@ class Window:
     key: str
     follows: bool
     is_past: bool
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the chart moves on with time and shows what is ahead; a stretch that was chosen freely stays as chosen."""
+        return self.follows and not self.is_past and bool(self.key)
+
+    @property
+    def ahead_s(self) -> float:
+        """How much of a forecast fits beside so much past: a quarter, at least an hour, at most the longest horizon."""
+        return min(LONGEST_AHEAD_S, max(SHORTEST_AHEAD_S, (self.end - self.start).total_seconds() / 4))
 
 
 def choose_window(arguments: Mapping[str, str], extent: Extent | None, now: datetime, silence_limit_s: int) -> Window:

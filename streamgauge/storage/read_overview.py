@@ -25,7 +25,8 @@ SPARKLINE_BIN_S = 900
 class StationNow:
     """One device and what is known of it now. All but the first six are None while it has never reported.
 
-    ``simulated`` says whether the newest reading was made by hand (``streamgauge.reading.is_simulated``).
+    ``simulated`` says whether the newest reading was made by hand (``streamgauge.reading.is_simulated``); ``surprise`` whether a
+    marked one is the water's doing (``event``) or the sensor's (``fault``), and ``score_reason`` why.
     """
 
     device_id: int
@@ -41,6 +42,8 @@ class StationNow:
     score: float | None
     rate_m_per_h: float | None
     simulated: bool = False
+    surprise: str | None = None
+    score_reason: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +58,12 @@ class SparklineBin:
 _NOW = f"""
 SELECT d.id AS device_id, d.name, d.display_name, d.silence_limit_s, d.time_zone, d.datum,
        n.time, n.level_m, n.level_flag, n.level_reason, n.score, coalesce(n.simulated, 0) <> 0 AS simulated,
+       n.surprise, n.score_reason,
        CASE WHEN trend.dense_count >= 3 THEN trend.dense ELSE trend.sparse END AS rate_m_per_h
 FROM devices d
 LEFT JOIN LATERAL (
     SELECT r.time, r.level_m, (r.flags->>'level_m')::int AS level_flag, r.reasons->'level_m' AS level_reason, r.score,
-           (r.extra->>'{SIMULATED}')::float8 AS simulated
+           r.surprise, r.reasons->'score' AS score_reason, (r.extra->>'{SIMULATED}')::float8 AS simulated
     FROM readings r WHERE r.device_id = d.id ORDER BY r.time DESC LIMIT 1
 ) n ON true
 LEFT JOIN LATERAL (

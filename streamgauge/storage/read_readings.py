@@ -62,7 +62,7 @@ _DEVICE = (
     "SELECT id, name, display_name, silence_limit_s, registered_at, gross_min_m, gross_max_m, time_zone, datum, "
     "latitude, longitude, dev_eui, model FROM devices"
 )
-_ROW_FIELDS = ", ".join((*FLOAT_FIELDS, "seq", "extra", "flags", "reasons", *SCORED, "received_at", "stored_at"))
+_ROW_FIELDS = ", ".join((*FLOAT_FIELDS, "seq", "extra", "flags", "reasons", *SCORED, "surprise", "received_at", "stored_at"))
 
 
 def find_device(connection: Connection, name: str) -> Device | None:
@@ -152,19 +152,31 @@ def _parse_copy(content: memoryview, names: Sequence[str]) -> Columns:
     )
 
 
-def read_reasons(connection: Connection, device_id: int, times: Sequence[datetime]) -> dict[datetime, dict[str, Any]]:
-    """Why the level was flagged at these times; only those that have a reason."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """Why a reading is marked: the reasons of its level's flag and of its score, and what the surprise was."""
+
+    level_reason: dict[str, Any] | None
+    score_reason: dict[str, Any] | None
+    surprise: str | None
+
+
+def read_marks(connection: Connection, device_id: int, times: Sequence[datetime]) -> dict[datetime, Mark]:
+    """Why the readings at these times are marked; only those of which anything is said."""
     if not times:
         return {}
     rows = connection.execute(
         text(
-            "SELECT time, reasons->'level_m' AS reason FROM readings "
+            "SELECT time, reasons->'level_m' AS level_reason, reasons->'score' AS score_reason, surprise FROM readings "
             "WHERE device_id = :id AND time = ANY(cast(:times AS timestamptz[])) AND time >= :first AND time <= :last "
-            "AND reasons ? 'level_m'"
+            "AND (reasons ?| ARRAY['level_m', 'score'] OR surprise IS NOT NULL)"
         ),
         {"id": device_id, "times": list(times), "first": min(times), "last": max(times)},
     )
-    return {row.time: row.reason for row in rows}
+    return {
+        row.time: Mark(level_reason=row.level_reason, score_reason=row.score_reason, surprise=row.surprise)
+        for row in rows
+    }
 
 
 def read_newest_rows(

@@ -1,4 +1,4 @@
-// The chart of a station: level with its expected band, marks, and other quantities on the same time axis.
+// The chart of a station: level with its expected band and its forecast, marks, and other quantities on the same time axis.
 "use strict";
 
 window.streamgauge.Chart = (() => {
@@ -9,6 +9,10 @@ window.streamgauge.Chart = (() => {
   const GAP_STEPS = 3;
   const SPAN_MARGIN = 0.08;
   const [TIME, LEVEL, EXPECTED, LOW, HIGH] = [0, 1, 2, 3, 4];
+  // A point of a forecast: time, expected, low, high, method.
+  const [AT, AHEAD, LEAST, MOST] = [0, 1, 2, 3];
+  const FADED = 0.45;
+  const WORDS_APART_PX = 8;
 
   const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const hasPhoneWidth = () => window.innerWidth < 640;
@@ -151,6 +155,7 @@ window.streamgauge.Chart = (() => {
         ],
         bands: [{ series: [2, 1], fill: this.faint(accent) }],
         hooks: {
+          drawAxes: [(plot) => this.drawForecast(plot)],
           draw: [(plot) => this.drawMarks(plot), (plot) => this.drawNow(plot)],
           setCursor: [(plot) => this.tellCursor(plot)],
           setSelect: [(plot) => this.selected(plot)],
@@ -191,19 +196,44 @@ window.streamgauge.Chart = (() => {
       ctx.clip();
       ctx.strokeStyle = token("text");
       ctx.lineWidth = 1.5 * scale;
-      for (const mark of this.content.marks) {
+      ctx.font = `${11 * devicePixelRatio}px ${getComputedStyle(document.body).fontFamily}`;
+      let wordsEnd = -Infinity;
+      for (const mark of [...this.content.marks].sort((a, b) => a.time - b.time)) {
         const x = plot.valToPos(mark.time, "x", true);
         const inside = Math.min(Math.max(mark.level, this.content.span[0]), this.content.span[1]);
         const room = 8 * scale;
         const y = Math.min(Math.max(plot.valToPos(inside, "y", true), bbox.top + room), bbox.top + bbox.height - room);
         ctx.fillStyle = token("raised");
+        if (mark.surprise === "fault") this.drawSlashed(ctx, x, y, 6.5 * scale);
+        else if (mark.score !== null && mark.score >= this.content.anomaly) this.drawDiamond(ctx, x, y, 6.5 * scale);
         if (mark.flag === "fail") this.drawCross(ctx, x, y, 4 * scale);
-        else {
-          if (mark.score !== null && mark.score >= this.content.anomaly) this.drawDiamond(ctx, x, y, 6.5 * scale);
-          if (mark.flag === "suspect") this.drawCircle(ctx, x, y, 3.5 * scale);
-        }
+        else if (mark.flag === "suspect") this.drawCircle(ctx, x, y, 3.5 * scale);
+        if (mark.surprise === "event" || mark.surprise === "fault") wordsEnd = this.nameMark(plot, mark, x, y, wordsEnd);
       }
       ctx.restore();
+    }
+
+    // The word where it happened; where marks are close together, only the first of them has its word.
+    nameMark(plot, mark, x, y, wordsEnd) {
+      const { ctx, bbox } = plot;
+      const word = say(`surprise.${mark.surprise}`);
+      const width = ctx.measureText(word).width;
+      const gap = WORDS_APART_PX * devicePixelRatio;
+      const left = Math.min(x + gap * 1.5, bbox.left + bbox.width - width);
+      const height = 11 * devicePixelRatio;
+      const below = y - bbox.top < 3 * height;
+      if (x < wordsEnd + gap) return Math.max(wordsEnd, x + gap * 2);
+      ctx.fillStyle = token("text");
+      ctx.fillText(word, left, below ? y + 1.6 * height : y - 0.8 * height);
+      return left + width;
+    }
+
+    drawSlashed(ctx, x, y, size) {
+      ctx.beginPath();
+      ctx.arc(x, y, size, 0, 2 * Math.PI);
+      ctx.moveTo(x - size * Math.SQRT1_2, y - size * Math.SQRT1_2);
+      ctx.lineTo(x + size * Math.SQRT1_2, y + size * Math.SQRT1_2);
+      ctx.stroke();
     }
 
     drawCross(ctx, x, y, size) {
@@ -244,17 +274,87 @@ window.streamgauge.Chart = (() => {
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
+      if (this.forecast()) {
+        ctx.font = `${11 * devicePixelRatio}px ${getComputedStyle(document.body).fontFamily}`;
+        ctx.fillStyle = token("muted");
+        ctx.textAlign = "right";
+        ctx.fillText(say("now"), x - 4 * devicePixelRatio, bbox.top + 12 * devicePixelRatio);
+      }
       ctx.restore();
+    }
+
+    // What is expected: dashed beyond the newest reading, its band as a soft fill. An old one is faded: it is not kept up.
+    drawForecast(plot) {
+      const forecast = this.forecast();
+      if (!forecast) return;
+      const { ctx, bbox } = plot;
+      const place = (point, column) => [plot.valToPos(point[AT], "x", true), plot.valToPos(point[column], "y", true)];
+      const { points } = forecast;
+      ctx.save();
+      ctx.beginPath();
+      ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+      ctx.clip();
+      if (now() / 1000 - forecast.issued > forecast.limit) ctx.globalAlpha = FADED;
+      ctx.fillStyle = this.faint(token("accent"));
+      ctx.beginPath();
+      for (const point of points) ctx.lineTo(...place(point, MOST));
+      for (const point of [...points].reverse()) ctx.lineTo(...place(point, LEAST));
+      ctx.fill();
+      ctx.strokeStyle = token("accent");
+      ctx.lineWidth = 2 * devicePixelRatio;
+      ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
+      ctx.beginPath();
+      for (const point of points) ctx.lineTo(...place(point, AHEAD));
+      ctx.stroke();
+      ctx.restore();
+    }
+
+    forecast() {
+      return this.content.forecast;
+    }
+
+    // A forecast that has just been made, as the live stream has it. The axis only ever grows for it.
+    setForecast(made) {
+      const issued = Date.parse(made.issued_at) / 1000;
+      const { forecast, follows, range } = this.content;
+      if (forecast ? issued < forecast.issued : !(follows && range)) return;
+      const base = made.baseline_m;
+      const points = made.horizons.map((h) => [issued + h.horizon_s, h.expected_m, h.low_m, h.high_m, h.method]);
+      const limit = forecast?.limit ?? Number(document.getElementById("head").dataset.silence);
+      this.content.forecast = { issued, limit, points: [[issued, base, base, base, "model"], ...points] };
+      for (const point of points) if (point[AT] <= this.content.end) [point[AHEAD], point[LEAST], point[MOST]].forEach((value) => this.widen(value, base));
     }
 
     // The line above the chart says what the crosshair stands on: value, flag, reason.
     tellCursor(plot) {
       const { left, idx } = plot.cursor;
       if (left == null || left < 0 || idx == null) return this.tellNewest();
+      const ahead = this.pointAhead(plot.posToVal(left, "x"));
+      if (ahead) return this.tellAhead(ahead);
       const mark = this.markNear(plot, left);
       if (mark) return this.tell(mark.time, mark.level, mark);
       const columns = this.content.level;
       this.tell(columns[TIME][idx], columns[LEVEL][idx], null, columns[LOW][idx], columns[HIGH][idx]);
+    }
+
+    // The nearest horizon, where the crosshair stands beyond the newest reading.
+    pointAhead(seconds) {
+      const times = this.content.level[TIME];
+      const points = this.forecast()?.points.slice(1) ?? [];
+      if (!points.length || seconds <= Math.max(times.at(-1) ?? 0, this.forecast().issued)) return null;
+      return points.reduce((best, point) => (Math.abs(point[AT] - seconds) < Math.abs(best[AT] - seconds) ? point : best));
+    }
+
+    tellAhead(point) {
+      const parts = [this.moment(point[AT]), `${say("forecast")} ${number(point[AHEAD], 2)} m`, `90 %: ${number(point[LEAST], 2)}–${number(point[MOST], 2)}`];
+      if (point[4] === "persistence") parts.push(say("stays"));
+      this.readout.textContent = parts.join("  ·  ");
+    }
+
+    moment(seconds) {
+      const format = { timeZone: this.content.zone, hourCycle: "h23", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
+      if (new Date(seconds * 1e3).getUTCFullYear() !== new Date(now()).getUTCFullYear()) format.year = "numeric";
+      return new Intl.DateTimeFormat(locale, format).format(seconds * 1e3);
     }
 
     markNear(plot, left) {
@@ -279,10 +379,9 @@ window.streamgauge.Chart = (() => {
 
     tell(seconds, level, mark, low = null, high = null) {
       if (level == null) return;
-      const format = { timeZone: this.content.zone, hourCycle: "h23", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
-      if (new Date(seconds * 1e3).getUTCFullYear() !== new Date(now()).getUTCFullYear()) format.year = "numeric";
-      const parts = [new Intl.DateTimeFormat(locale, format).format(seconds * 1e3), `${number(level, 3)} m`];
+      const parts = [this.moment(seconds), `${number(level, 3)} m`];
       if (mark?.text) parts.push(mark.text);
+      if (mark?.why) parts.push(mark.why);
       if (mark?.score != null) parts.push(`${say("score")} ${number(mark.score, 2)}`);
       if (low !== null && high !== null) parts.push(`${say("expected")} ${number(low, 3)}–${number(high, 3)}`);
       this.readout.textContent = parts.join("  ·  ");
@@ -295,7 +394,7 @@ window.streamgauge.Chart = (() => {
       const flag = (reading.flags || {}).level_m ?? 9;
       const level = reading.level_m ?? null;
       this.put(this.content.level, seconds, [flag === 4 ? null : level, reading.expected_m ?? null, reading.low_m ?? null, reading.high_m ?? null]);
-      if (level !== null) this.putMark(seconds, level, flag, reading.score ?? null);
+      if (level !== null) this.putMark(seconds, level, flag, reading.score ?? null, reading.surprise ?? "");
       for (const other of this.content.others) if (reading[other.name] != null) this.put(other.columns, seconds, [reading[other.name]]);
       if (flag !== 4) [level, reading.low_m, reading.high_m].forEach((value) => this.widen(value, level));
     }
@@ -321,12 +420,13 @@ window.streamgauge.Chart = (() => {
       values.forEach((value, index) => columns[index + 1].splice(at, 0, value));
     }
 
-    putMark(time, level, flag, score) {
+    putMark(time, level, flag, score, surprise) {
       const marks = this.content.marks.filter((mark) => mark.time !== time);
       const key = flag === 4 ? "fail" : flag === 3 ? "suspect" : "good";
       const isAnomalous = score !== null && score >= this.content.anomaly;
       if (key !== "good" || isAnomalous) {
-        marks.push({ time, level, flag: key, score, text: key === "good" ? "" : say(`flag.${key}`) });
+        const why = surprise ? say(`surprise.${surprise}`) : "";
+        marks.push({ time, level, flag: key, score, surprise, why, text: key === "good" ? "" : say(`flag.${key}`) });
       }
       this.content.marks = marks;
     }
@@ -345,7 +445,7 @@ window.streamgauge.Chart = (() => {
       const columns = this.content.level;
       if (this.content.follows && this.content.range) {
         const length = this.content.end - this.content.start;
-        this.content.end = Math.max(this.content.end, now() / 1000);
+        this.content.end = Math.max(this.content.end, now() / 1000 + (this.forecast() ? this.content.ahead : 0));
         if (this.content.range !== "all") this.content.start = this.content.end - length;
       }
       if (columns[TIME].length > MOST_POINTS) return this.handlers.stale();

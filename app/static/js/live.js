@@ -44,7 +44,7 @@ window.streamgauge = (() => {
   }
 
   class Live {
-    // handlers: readings(list, id), gap()
+    // handlers: readings(list, id, forecasts), gap()
     constructor(afterId, devices, handlers) {
       this.lastId = afterId;
       this.devices = devices;
@@ -77,7 +77,7 @@ window.streamgauge = (() => {
         this.handlers.gap();
       } else if (frame.type === "readings") {
         this.lastId = frame.id;
-        this.handlers.readings(frame.readings, frame.id);
+        this.handlers.readings(frame.readings, frame.id, frame.forecasts ?? []);
       }
       if (frame.type !== "hello") this.back();
       // Nothing was missed if nothing comes: then the first quiet moment is the proof.

@@ -27,9 +27,14 @@
     window.streamgauge.chart = chart;
     // What came while this answer was on its way is not in it.
     const missed = recent.filter((event) => isAfter(event.id, content.live));
-    missed.forEach((event) => event.readings.forEach((reading) => chart.add(reading)));
+    missed.forEach(take);
     if (missed.length) chart.update();
     tick();
+  }
+
+  function take(event) {
+    for (const reading of event.readings) chart.add(reading);
+    for (const forecast of event.forecasts) chart.setForecast(forecast);
   }
 
   function isAfter(id, other) {
@@ -99,10 +104,11 @@
   show();
 
   window.streamgauge.live = new Live(history.dataset.liveAfter, [history.dataset.device], {
-    readings(readings, id) {
-      recent.push({ id, readings });
+    readings(readings, id, forecasts) {
+      const event = { id, readings, forecasts };
+      recent.push(event);
       if (recent.length > MOST_RECENT) recent.shift();
-      for (const reading of readings) chart.add(reading);
+      take(event);
       updateSoon();
       refreshHead();
     },

@@ -1,0 +1,173 @@
+"""What the station page says of a forecast: what is expected, how sure that is, how old, and how good it has been."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from app.i18n import Words
+from app.stations.window import Window
+from app.verdict import FADING_SHARE
+from streamgauge.reading import format_time
+from streamgauge.storage.forecasts import EXPIRES_AFTER_S, ForecastRecord, HorizonForecast, IssuedForecast
+
+HEADLINE_S = 3_600
+PERSISTENCE = "persistence"
+SHORT_HASH = 8
+NO_VALUE = "\N{EN DASH}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """One horizon in words: ``after`` how long, at what time, what is expected, and the bounds of nine chances in ten."""
+
+    horizon_s: int
+    after: str
+    clock: str
+    expected: str
+    low: str
+    high: str
+    stays: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """A station's newest forecast in words. ``limit_s``: from this age on it is out of date."""
+
+    issue: IssuedForecast
+    time: str
+    local_time: str
+    age: str
+    freshness: str
+    limit_s: int
+    rows: tuple[Expected, ...]
+    headline: Expected | None
+    staying: tuple[str, ...]
+
+    def drawn(self, window: Window) -> dict[str, Any] | None:
+        """The forecast as the chart draws it, or None if it lies outside the window: seconds since 1970, metres."""
+        first = self.issue.issued_at
+        if not window.start <= first or (not window.goes_on and first >= window.end):
+            return None
+        return drawing(self.issue, self.limit_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """How good the forecasts of one horizon have been, in words; errors in millimetres, on average."""
+
+    after: str
+    model: str
+    persistence: str
+    average: str
+    skill: str
+    coverage: str
+    rows: str
+    is_better: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """How good a station's forecasts have been: ``rows`` is empty while none has come true yet."""
+
+    rows: tuple[Judged, ...]
+    model: str
+    model_id: int
+    through: str
+
+
+def make_outlook(
+    issue: IssuedForecast | None, silence_limit_s: int, zone: ZoneInfo, now: datetime, t: Words
+) -> Outlook | None:
+    """A station's newest forecast in words; None if there was none yet."""
+    if issue is None or not issue.horizons:
+        return None
+    age_s, limit_s = max(0.0, issue.age_s(now)), int(min(silence_limit_s, EXPIRES_AFTER_S))
+    share = age_s / limit_s
+    rows = tuple(_expected(horizon, issue.issued_at, zone, t) for horizon in issue.horizons)
+    return Outlook(
+        issue=issue,
+        time=format_time(issue.issued_at),
+        local_time=_clock(issue.issued_at, zone, seconds=True),
+        age=t.age(age_s),
+        freshness="fresh" if share < FADING_SHARE else "fading" if share <= 1 else "old",
+        limit_s=limit_s,
+        rows=rows,
+        headline=next((row for row in rows if row.horizon_s == HEADLINE_S), None) if share <= 1 else None,
+        staying=tuple(row.after for row in rows if row.stays),
+    )
+
+
+def drawing(issue: IssuedForecast, limit_s: int) -> dict[str, Any]:
+    """A forecast as the chart's JSON object; each point: time, expected, low, high, method."""
+    start = issue.issued_at.timestamp()
+    return {
+        "issued": start,
+        "limit": limit_s,
+        "points": [
+            [start, issue.baseline_m, issue.baseline_m, issue.baseline_m, "model"],
+            *([start + h.horizon_s, h.expected_m, h.low_m, h.high_m, h.method] for h in issue.horizons),
+        ],
+    }
+
+
+def _expected(horizon: HorizonForecast, issued_at: datetime, zone: ZoneInfo, t: Words) -> Expected:
+    return Expected(
+        horizon_s=horizon.horizon_s,
+        after=t.duration(horizon.horizon_s),
+        clock=_clock(issued_at + timedelta(seconds=horizon.horizon_s), zone),
+        expected=t.number(horizon.expected_m, 2),
+        low=t.number(horizon.low_m, 2),
+        high=t.number(horizon.high_m, 2),
+        stays=horizon.method == PERSISTENCE,
+    )
+
+
+def _clock(time: datetime, zone: ZoneInfo, *, seconds: bool = False) -> str:
+    return time.astimezone(zone).strftime("%Y-%m-%d %H:%M" if seconds else "%H:%M")
+
+
+def make_record(record: ForecastRecord | None, zone: ZoneInfo, t: Words) -> Record | None:
+    """How good a station's forecasts have been, in words; None before the first one. What cannot be read is left out."""
+    if record is None:
+        return None
+    rows = [row for row in _rows_of(record.record) if _whole(row.get("rows"))]
+    return Record(
+        rows=tuple(_judged(row, t) for row in rows),
+        model=(record.model_sha256 or "")[:SHORT_HASH],
+        model_id=record.model_id,
+        through=_clock(record.through, zone, seconds=True),
+    )
+
+
+def _rows_of(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    rows = record.get("horizons")
+    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+
+
+def _judged(row: Mapping[str, Any], t: Words) -> Judged:
+    skill, coverage = _number(row.get("skill")), _number(row.get("coverage"))
+    return Judged(
+        after=t.duration(_number(row.get("horizon_s")) or 0.0),
+        model=_millimetres(row.get("model_mae_m"), t),
+        persistence=_millimetres(row.get("persistence_mae_m"), t),
+        average=_millimetres(row.get("average_mae_m"), t),
+        skill=NO_VALUE if skill is None else t("unit.percent", n=t.number(skill * 100, 0, signed=True)),
+        coverage=NO_VALUE if coverage is None else t("unit.percent", n=t.number(coverage * 100, 0)),
+        rows=t.number(_whole(row.get("rows")), 0),
+        is_better=None if skill is None else skill > 0,
+    )
+
+
+def _millimetres(value: object, t: Words) -> str:
+    number = _number(value)
+    return NO_VALUE if number is None else t.number(number * 1_000, 1)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and value == value else None
+
+
+def _whole(value: object) -> int:
+    return int(value) if isinstance(value, int | float) and value == value else 0
