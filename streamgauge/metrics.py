@@ -48,8 +48,28 @@ PUBLISH_FAILURES = Counter(
     "streamgauge_live_publish_failures_total", "Committed batches that Redis did not take for the live pages."
 )
 
+FORECASTS_ISSUED = Counter("streamgauge_forecasts_issued_total", "Forecasts issued, one per station and instant.")
+FORECAST_SECONDS = Histogram(
+    "streamgauge_forecast_seconds",
+    "From the reading of a batch of stations' windows to the commit of their forecasts.",
+    buckets=DELAY_BUCKETS_S,
+)
+FORECAST_STATIONS_DUE = Gauge(
+    "streamgauge_forecast_stations_due",
+    "Stations that wait for a forecast after a tick of the worker; above 0 for long: it does not keep up.",
+    multiprocess_mode="mostrecent",
+)
+FORECAST_PROBLEMS = Counter(
+    "streamgauge_forecast_problems_total",
+    "Stations whose forecast could not go its ordinary way, by problem: track_damaged (begun anew), "
+    "failed (passed over until its next reading).",
+    ["problem"],
+)
+
 NEWEST_READING_AGE = "streamgauge_newest_reading_age_seconds"
 """Age of each registered device's newest reading; computed when it is scraped, by the web process."""
+DRIFT_CHANGED = "streamgauge_drift_changed_stations"
+"""Stations whose newest weekly drift report says changed; computed when it is scraped, by the web process."""
 LIVE_CLIENTS = Gauge("streamgauge_live_clients", "Browsers connected to /live.")
 LIVE_DROPPED = Counter(
     "streamgauge_live_dropped_total", "Times a slow browser's backlog was dropped and it was told to ask anew."

@@ -10,14 +10,14 @@ from celery.signals import setup_logging, worker_process_init
 from streamgauge import logs
 from streamgauge.queue import INGEST_TASK, QUEUES, celery_config
 from streamgauge.settings import WorkerSettings
-from tasks import maintenance
+from tasks import drift, maintenance
 from tasks.ingest_task import run_ingest
 from tasks.services import ServiceHolder
 from tasks.worker_metrics import serve_metrics
 
 log = logging.getLogger("streamgauge.celery")
 
-PARTS = (maintenance,)
+PARTS = (maintenance, drift)
 """Modules with tasks beside ``ingest``: each has ``BEAT``, its part of the schedule, and ``register(app, holder)``."""
 
 PREFETCH_PER_PROCESS = 2

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.connections import Connections, connections
 from streamgauge.metrics import (
+    DRIFT_CHANGED,
     LIVE_CLIENTS,
     LIVE_DROPPED,
     NEWEST_READING_AGE,
@@ -23,6 +24,7 @@ from streamgauge.metrics import (
     UPLINKS,
 )
 from streamgauge.queue import QUEUES, queue_length
+from streamgauge.storage.drift import count_changed
 from streamgauge.storage.read_overview import read_newest_times
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,7 @@ _UNMATCHED = "unmatched"
 
 
 class ScrapeCollector(Collector):
-    """Queue lengths and ages of the newest readings. What cannot be asked is absent, which is what an alert can see."""
+    """Queue lengths, ages of the newest readings, drift. What cannot be asked is absent, which is what an alert can see."""
 
     def __init__(self, linked: Connections) -> None:
         self._linked = linked
@@ -48,16 +50,20 @@ class ScrapeCollector(Collector):
             log.warning("queue lengths unavailable", exc_info=True)
         yield queues
         ages = GaugeMetricFamily(NEWEST_READING_AGE, "Age of a registered device's newest reading.", labels=["device"])
+        drifted = GaugeMetricFamily(DRIFT_CHANGED, "Stations whose newest weekly drift report says changed.")
+        now = datetime.now(UTC)
         try:
             with self._linked.engine.connect() as connection:
                 newest = read_newest_times(connection, MAX_DEVICES)
+                changed = count_changed(connection, now)
         except SQLAlchemyError:
             log.warning("ages of readings unavailable", exc_info=True)
         else:
-            now = datetime.now(UTC)
             for device, newest_time in newest.items():
                 ages.add_metric([device], (now - newest_time).total_seconds())
+            drifted.add_metric([], changed)
         yield ages
+        yield drifted
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Nothing: registering must not ask anybody."""

@@ -53,6 +53,12 @@ COMPUTED_METRICS = (
         "Age of a registered device's newest reading; asked of Postgres at each scrape.",
     ),
     (
+        metrics.DRIFT_CHANGED,
+        "gauge",
+        "",
+        "Stations whose newest weekly drift report says changed; asked of Postgres at each scrape.",
+    ),
+    (
         "flask_http_request_duration_seconds",
         "histogram",
         "method, status, url_rule",
