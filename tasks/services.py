@@ -17,8 +17,13 @@ class ServiceHolder:
     """Makes a process's services once."""
 
     def __init__(self, settings: WorkerSettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._services: Services | None = None
+
+    @property
+    def settings(self) -> WorkerSettings:
+        """What the services are made from."""
+        return self._settings
 
     def get(self) -> Services:
         """The services; the first call loads the model.
@@ -27,7 +32,7 @@ class ServiceHolder:
             ModelArtefactError: the model cannot be used.
         """
         if self._services is None:
-            self._services = make_services(self._settings)
+            self._services = make_services(self.settings)
         return self._services
 
 

@@ -98,6 +98,48 @@ class WorkerSettings(CommonSettings, StoreSettings, QueueSettings, LimitSettings
     live_max_events: int = setting(
         "LIVE_MAX_EVENTS", whole(100, 1_000_000), "Events kept in the live stream.", default=10_000
     )
+    worker_nice: int = setting(
+        "WORKER_NICE",
+        whole(0, 19),
+        "How far a worker steps back behind other processes; for the one of queue `batch`.",
+        default=0,
+    )
+    rescore_tasks: int = setting(
+        "RESCORE_TASKS", whole(1, 64), "Most chunks of re-scoring runs that are under way at once.", default=2
+    )
+    rescore_chunk_readings: int = setting(
+        "RESCORE_CHUNK_READINGS",
+        whole(10, 200_000),
+        "Most readings in a chunk of a re-scoring run: one transaction.",
+        default=20_000,
+    )
+    rescore_give_way_tasks: int = setting(
+        "RESCORE_GIVE_WAY_TASKS",
+        whole(1, 1_000_000),
+        "Tasks waiting in `readings` at which re-scoring pauses.",
+        default=16,
+    )
+    rescore_scheduled_days: int = setting(
+        "RESCORE_SCHEDULED_DAYS",
+        whole(0, 3_660),
+        "How many days of readings are scored again, weekly, after a promotion; 0 for none.",
+        default=30,
+    )
+    forecast_tick_s: float = setting(
+        "FORECAST_TICK_S",
+        seconds(1, 3_600),
+        "How often the worker looks for stations that are due for a forecast.",
+        default=15.0,
+    )
+    forecast_every_s: float = setting(
+        "FORECAST_EVERY_S",
+        seconds(1, 86_400),
+        "A station is due when its newest reading is so much newer than the one its last forecast rests on.",
+        default=60.0,
+    )
+    forecast_keep_days: int = setting(
+        "FORECAST_KEEP_DAYS", whole(1, 36_500), "After so many days forecasts are deleted.", default=90
+    )
     worker_metrics_port: int = setting(
         "WORKER_METRICS_PORT", whole(0, 65_535), "Port of the workers' `/metrics`, on loopback; 0 for none.", default=0
     )
