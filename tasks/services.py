@@ -20,11 +20,6 @@ class ServiceHolder:
         self.settings = settings
         self._services: Services | None = None
 
-    @property
-    def settings(self) -> WorkerSettings:
-        """What the services are made from."""
-        return self._settings
-
     def get(self) -> Services:
         """The services; the first call loads the model.
 
