@@ -150,7 +150,16 @@ def always(values: FloatArray, learn_rows: int = LEARN_ROWS) -> BoolArray:
     return np.ones(len(values), dtype=np.bool_)
 
 
-BASELINES: dict[str, Callable[[FloatArray, int], BoolArray]] = {"moving-average chart": chart, "always alarm": always}
+def once_learnt(values: FloatArray, learn_rows: int = LEARN_ROWS) -> BoolArray:
+    """Every row after the learning rows is an alarm: what position alone earns where files begin ordinary."""
+    return np.arange(len(values)) >= learn_rows
+
+
+BASELINES: dict[str, Callable[[FloatArray, int], BoolArray]] = {
+    "moving-average chart": chart,
+    "always alarm": always,
+    "alarm once learnt": once_learnt,
+}
 
 
 def run(folder: Path, decisions: Path, learn_rows: int = LEARN_ROWS) -> Report:

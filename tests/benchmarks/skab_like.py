@@ -1,9 +1,9 @@
 """Files of our own making in the format of the Skoltech Anomaly Benchmark, for tests and for trying the benchmark out.
 
 SKAB's own files are under GPL-3.0 and stay outside of this repository. What is made here has their columns and what makes
-them hard: a flow meter that mostly says one whole number, a current that jumps between two levels, temperatures that
-wander further after the learning rows than within them and do not come back, faults that begin slowly and are labelled
-from their first second.
+them hard: a flow meter that counts pulses and thus says whole numbers, a current that jumps between two levels,
+temperatures that wander further after the learning rows than within them and do not come back, faults that begin slowly
+and are labelled from their first second.
 
 ``python -m tests.benchmarks.skab_like FOLDER [--seed N]`` writes as many files as SKAB v0.9 has.
 """
@@ -124,11 +124,12 @@ def _sensors(rng: np.random.Generator, pump: Pump, fault: Fault, strength: Float
     temperature = rng.uniform(66, 90) + _wandering(rng, rows, wander) + 0.12 * noise[4] + fault.temperature * reached
     water = rng.uniform(22, 29) + _wandering(rng, rows, wander / 4) + 0.006 * noise[5] + fault.thermocouple * reached
     voltage = 230 + 10 * noise[6] + 8 * (current - np.mean(pump.current))
-    flow = pump.flow * (1 + 0.003 * _returning(rng, rows, 300) + fault.flow * strength) + rng.uniform(-0.5, 0.5)
-    flow = np.round(flow + 0.4 * (1 + 0.2 * fast) * scatter * noise[7]) + 0.004 * (rng.random(rows) < 0.2)
+    flow = pump.flow * (1 + 0.002 * _returning(rng, rows, 300) + fault.flow * strength) + rng.uniform(-0.5, 0.5)
+    flow += (0.05 + 0.2 * fast) * scatter * noise[7]
+    pulses = np.diff(np.floor(np.cumsum(flow)), prepend=0) + 0.004 * (rng.random(rows) < 0.2)
     one, two = pump.acceleration
     return np.column_stack(
-        [one * (1 + first), two * (1 + second), current, pressure, temperature, water, voltage, flow]
+        [one * (1 + first), two * (1 + second), current, pressure, temperature, water, voltage, pulses]
     )
 
 

@@ -10,7 +10,7 @@ from streamgauge.scoring.multisensor.windows import CONTEXT_ROWS
 
 __all__ = ["ALARM_RATIO", "CONTEXT_ROWS", "Surprise", "surprise"]
 
-ALARM_RATIO = 1.4
+ALARM_RATIO = 1.5
 """From so many times the largest distance of the ordinary readings on, a row is an alarm.
 
 The ordinary readings that were learnt from are few and near each other in time; those that follow go further.
