@@ -8,6 +8,7 @@ from typing import Any
 
 from app.i18n import Words
 from streamgauge.quality.flags import Flag
+from streamgauge.quality.reasons import CHECKS
 from streamgauge.scoring.anomaly import ANOMALY_SCORE
 from streamgauge.storage.read_overview import StationNow
 
@@ -91,7 +92,7 @@ def reason_text(reason: Mapping[str, Any] | None, t: Words) -> str:
         return ""
     check = str(reason.get("check", ""))
     measured, limit = _amount(reason, "measured", t), _amount(reason, "limit", t)
-    if check not in {"gross_range", "site_range", "spike", "rate_of_change", "flat_line"}:
+    if check not in CHECKS[1:]:
         return check.replace("_", " ")
     if measured is None or limit is None:
         return t(f"reason.{check}.bare")

@@ -5,10 +5,13 @@ three hours without a change and 18 % in stretches of more than a day; the longe
 hours" would flag that stream all the time, or a stuck sensor only days later. What tells them apart is the reading's own
 restlessness: a probe whose last digit changes on most readings, and then does not change for an hour, is stuck. So a still
 stretch is suspect when it lasts ``flat_line_s`` and, in what is left of the context before it, at least
-``RESTLESS_SHARE`` of the steps moved. Figures: docs/scoring.md.
+``flat_restless_share`` of the steps moved. Figures: docs/quality.md.
 
 As the context is bounded, the flag marks the beginning of a stuck stretch, for as long as ``RESTLESS_STEPS`` steps from
 before it are in the context; ``flat_moving_share``, set for a station, makes it last.
+
+How restless a station must be is a parameter, ``flat_restless_share``: what is safe for any station (0.7) misses most of what
+is stuck on a coarse display, and how low it may be for *this* station can be learnt from its history (``learn.py``).
 """
 
 import numpy as np
@@ -27,9 +30,6 @@ STILL_STEPS_ENOUGH = 24
 RESTLESS_STEPS = 12
 """At least so many steps before the stretch are needed to know how the station usually moves."""
 
-RESTLESS_SHARE = 0.7
-"""A station on which at least this share of the steps moves is not one whose water stands still."""
-
 
 def still_stretches(
     time_us: IntArray, change_m: FloatArray, apart: NDArray[np.bool_], limits: StationParameters
@@ -40,7 +40,7 @@ def still_stretches(
         time_us: microseconds since 1970, int64[n], sorted within stations.
         change_m: step from the row before; NaN where there is none or either level is out of range, float64[n].
         apart: the row before is of another station or too long ago, bool[n].
-        limits: ``flat_line_s``, ``flat_tolerance_m`` and ``flat_moving_share`` are used.
+        limits: ``flat_line_s``, ``flat_tolerance_m``, ``flat_moving_share`` and ``flat_restless_share`` are used.
     """
     row = np.arange(len(time_us))
     step_m = np.abs(change_m)
@@ -61,4 +61,4 @@ def still_stretches(
         steps_before >= RESTLESS_STEPS, (moves[since] - moves[oldest]) / np.maximum(steps_before, 1), 0.0
     )
     share = np.where(np.isnan(limits.flat_moving_share), share_seen, limits.flat_moving_share)
-    return lasts & (share >= RESTLESS_SHARE), still_s
+    return lasts & (share >= limits.flat_restless_share), still_s

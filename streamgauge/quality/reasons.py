@@ -2,10 +2,25 @@
 
 import numpy as np
 
-CHECKS = ("none", "gross_range", "site_range", "spike", "rate_of_change", "flat_line")
+CHECKS = (
+    "none",
+    "gross_range",
+    "site_range",
+    "spike",
+    "rate_of_change",
+    "flat_line",
+    "syntax",
+    "climatology",
+    "attenuated_signal",
+    "follows_barometer",
+    "pressure",
+    "neighbour",
+    "forecast",
+)
 """The level checks; ``Checked.reason_check`` is an index of this tuple. Append only: indices are passed between parts."""
 
-_UNITS = {"gross_range": "m", "site_range": "m", "spike": "m", "rate_of_change": "m_per_h", "flat_line": "s"}
+_UNITS = {"rate_of_change": "m_per_h", "flat_line": "s"}
+"""What a check's numbers are in, where that is not metres."""
 
 _MEASURED_DIGITS = 6
 
@@ -28,7 +43,7 @@ def describe(check: int, measured: float, limit: float) -> dict[str, str | float
     name = CHECKS[check]
     if name == "none":
         return None
-    unit = _UNITS[name]
+    unit = _UNITS.get(name, "m")
     reason: dict[str, str | float] = {"check": name}
     for what, value in (("measured", measured), ("limit", limit)):
         if np.isfinite(value):
