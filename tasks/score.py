@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge.scoring.features import build
-from streamgauge.scoring.model import Expected, Model, score
+from streamgauge.scoring.judge import score
+from streamgauge.scoring.model import Expected, Model
 from tasks.clean import CleanSeries
 
 

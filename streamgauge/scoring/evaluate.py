@@ -17,7 +17,8 @@ from streamgauge.quality.check import check_levels
 from streamgauge.quality.flags import Flag
 from streamgauge.scoring.anomaly import ANOMALY_SCORE
 from streamgauge.scoring.features import FEATURES, FeatureMatrix, FloatArray, build
-from streamgauge.scoring.model import Expected, Model, score
+from streamgauge.scoring.judge import score
+from streamgauge.scoring.model import Expected, Model
 from streamgauge.scoring.records import InvalidRecord, Record, read_record
 
 MOVING_M = 0.02

@@ -1,13 +1,38 @@
-"""The whole way of a level: its quality flag, what was expected of it, its score. Live, batch and edge call this."""
+"""The whole way of a level: its quality flag, what was expected of it, its score, whose surprise it is.
+
+Live, batch and edge call this.
+"""
 
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from streamgauge.quality.check import Checked, check_levels
+from streamgauge.quality.flags import Flag, FlagArray
 from streamgauge.quality.parameters import DEFAULTS, StationParameters
 from streamgauge.quality.series import IntArray
+from streamgauge.scoring.anomaly import EVENT, FAULT, MARKED_DECADES, SURPRISES
+from streamgauge.scoring.calibration import UNCALIBRATED, Applied, AppliedBand, Calibrations, decades, score_of
+from streamgauge.scoring.chart import expect_by_chart
 from streamgauge.scoring.features import FeatureMatrix, FloatArray, build
-from streamgauge.scoring.model import Expected, score
+from streamgauge.scoring.model import Expected
+from streamgauge.scoring.recent import Recent, look_back
+from streamgauge.scoring.surprise import WHYS, Shape, shape_of
+from streamgauge.units import GAGE_RESOLUTION_M
+
+HALF_WIDTH_MIN_M = GAGE_RESOLUTION_M
+"""Half of the band counts as at least this wide: one step of a gauge's display, which is no surprise."""
+
+FAULT_DECADES = 5.0
+"""What only a sensor does counts as at least so surprising, though it may lie within its band."""
+
+ROUGH_MARGIN = 0.3
+"""The roughness may mark half as many ordinary readings as the band: it counts for so many decades less."""
+
+_DISTANCE_MAX = 1e6
+_RATE_DIGITS = 4
 
 
 class Expects(Protocol):
@@ -27,22 +52,42 @@ class Judged:
 
     Attributes:
         checked: flags and reasons.
-        expected: the expected level and its band.
+        expected: the expected level and its band, calibrated.
         score: 0 ordinary … 1 certainly anomalous, float64[m]; NaN where nothing was expected or no level came.
+        surprise: whose doing a marked reading is, an index of ``anomaly.SURPRISES``, int8[m]; 0 where it is not marked.
+        why: for what reason, an index of ``surprise.WHYS``, int8[m].
+        rate_m_per_h: the change since the usable reading before, float64[m]; NaN unknown.
     """
 
     checked: Checked
     expected: Expected
     score: FloatArray
+    surprise: NDArray[np.int8]
+    why: NDArray[np.int8]
+    rate_m_per_h: FloatArray
+
+    def reason(self, place: int) -> dict[str, str | float] | None:
+        """Why the target at a place is marked, as JSON can hold it; ``None`` where it is not.
+
+        ``{"surprise": "event", "why": "rising_like_water", "rate_m_per_h": 1.2}``.
+        """
+        surprise = int(self.surprise[place])
+        if not surprise:
+            return None
+        reason: dict[str, str | float] = {"surprise": SURPRISES[surprise], "why": WHYS[int(self.why[place])]}
+        if np.isfinite(self.rate_m_per_h[place]):
+            reason["rate_m_per_h"] = round(float(self.rate_m_per_h[place]), _RATE_DIGITS)
+        return reason
 
 
 def judge(
-    model: Expects,
+    model: Expects | None,
     station: IntArray,
     time_us: IntArray,
     level_m: FloatArray,
     targets: IntArray,
     parameters: StationParameters = DEFAULTS,
+    calibrations: Calibrations = UNCALIBRATED,
 ) -> Judged:
     """Check, expect and score some rows among their context.
 
@@ -51,22 +96,29 @@ def judge(
     where there is one (``streamgauge.quality.series``).
 
     Args:
-        model: what expects.
+        model: what expects; ``None``: the control chart alone.
         station: the station of each row, int64[n], sorted by (station, time).
         time_us: microseconds since 1970, int64[n].
         level_m: metres, float64[n]; NaN where there is none.
         targets: the rows to judge, int64[m].
         parameters: the checks' limits, one for all rows or one per row.
+        calibrations: of the stations, for this model; a row gets the one that was valid at its time.
 
     Raises:
         ValueError: the rows are not sorted.
     """
     checked = check_levels(station, time_us, level_m, parameters)
-    return judge_checked(model, station, time_us, level_m, targets, checked)
+    return judge_checked(model, station, time_us, level_m, targets, checked, calibrations)
 
 
 def judge_checked(
-    model: Expects, station: IntArray, time_us: IntArray, level_m: FloatArray, targets: IntArray, checked: Checked
+    model: Expects | None,
+    station: IntArray,
+    time_us: IntArray,
+    level_m: FloatArray,
+    targets: IntArray,
+    checked: Checked,
+    calibrations: Calibrations = UNCALIBRATED,
 ) -> Judged:
     """Expect and score some rows whose checks were done: the second half of ``judge``.
 
@@ -77,8 +129,108 @@ def judge_checked(
         level_m: metres.
         targets: the rows to judge.
         checked: what ``check_levels`` says of all rows.
+        calibrations: as for ``judge``.
     """
-    features = build(station, time_us, level_m, checked, targets)
-    expected = model.expect(features.values, features.baseline_m)
+    applied = calibrations.apply(station[targets], time_us[targets])
+    recent = look_back(station, time_us, level_m, checked, targets)
+    bare = expect_bare(model, station, time_us, level_m, targets, checked)
+    expected, knots, slope = _calibrated(bare, recent, applied)
     verdict = checked.take(targets)
-    return Judged(verdict, expected, score(level_m[targets], expected, verdict.flags))
+    shape = shape_of(recent, verdict, applied.creeps)
+    off = distance(level_m[targets], expected, verdict.flags)
+    surprise = _surprise(decades(off, knots, slope), shape, applied, verdict)
+    score = np.where(verdict.flags == Flag.FAIL, 1.0, score_of(surprise))
+    marked = (surprise >= MARKED_DECADES) | (verdict.flags == Flag.FAIL)
+    whose, why = _whose(marked, shape, applied)
+    return Judged(verdict, expected, score, whose, why, shape.rate_m_per_h)
+
+
+def expect_bare(
+    model: Expects | None,
+    station: IntArray,
+    time_us: IntArray,
+    level_m: FloatArray,
+    targets: IntArray,
+    checked: Checked,
+) -> Expected:
+    """What the model expects, not calibrated; NaN where it cannot say."""
+    if model is None:
+        nothing = np.full(len(targets), np.nan)
+        return Expected(nothing, nothing, nothing)
+    features = build(station, time_us, level_m, checked, targets)
+    return model.expect(features.values, features.baseline_m)
+
+
+def scaled(expected: Expected, low_scale: FloatArray | float, high_scale: FloatArray | float) -> Expected:
+    """A band whose halves are made wider or narrower."""
+    middle = expected.expected_m
+    low_m = middle - low_scale * (middle - expected.low_m)
+    return Expected(middle, low_m, middle + high_scale * (expected.high_m - middle))
+
+
+def distance(level_m: FloatArray, expected: Expected, flags: FlagArray) -> FloatArray:
+    """How far each level is from what was expected, in half-widths of the band on that side; NaN: unknown, or failed.
+
+    Args:
+        level_m: metres, float64[m].
+        expected: of the same rows.
+        flags: of the same rows, uint8[m].
+    """
+    off_m = np.where(flags == Flag.FAIL, np.nan, level_m) - expected.expected_m
+    half_m = np.where(off_m < 0.0, expected.expected_m - expected.low_m, expected.high_m - expected.expected_m)
+    return np.minimum(np.abs(off_m) / np.maximum(half_m, HALF_WIDTH_MIN_M), _DISTANCE_MAX)
+
+
+def _calibrated(bare: Expected, recent: Recent, applied: Applied) -> tuple[Expected, FloatArray, FloatArray]:
+    """The calibrated band, by the model or the chart, and the tail of the distance from it (knots, slope)."""
+    band = applied.model
+    expected, knots, slope = scaled(bare, band.low_scale, band.high_scale), band.knots, band.slope
+    rows = np.flatnonzero(applied.by_chart | np.isnan(bare.expected_m))
+    if len(rows) == 0:
+        return expected, knots, slope
+    chart: AppliedBand = applied.chart
+    drawn = expect_by_chart(recent.take(rows), applied.chart_weight[rows])
+    drawn = scaled(drawn, chart.low_scale[rows], chart.high_scale[rows])
+    for name in Expected.__slots__:
+        getattr(expected, name)[rows] = getattr(drawn, name)
+    knots, slope = knots.copy(), slope.copy()
+    knots[rows], slope[rows] = chart.knots[rows], chart.slope[rows]
+    return expected, knots, slope
+
+
+def _surprise(by_band: FloatArray, shape: Shape, applied: Applied, verdict: Checked) -> FloatArray:
+    """The decades of all that may surprise together: band, roughness, what only a sensor does, what the checks suspect."""
+    rough = applied.rough_decades(shape.rough_m) - ROUGH_MARGIN
+    together = np.where(rough > by_band, rough, by_band)
+    together = np.where(shape.fault > 0, np.fmax(together, FAULT_DECADES), together)
+    return np.where(verdict.flags == Flag.SUSPECT, np.fmax(together, MARKED_DECADES), together)
+
+
+def _whose(marked: NDArray[np.bool_], shape: Shape, applied: Applied) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """Whose doing the marked rows are, and why."""
+    surprise = np.zeros(len(marked), dtype=np.int8)
+    why = np.zeros(len(marked), dtype=np.int8)
+    rows = np.flatnonzero(marked)
+    if len(rows) == 0:
+        return surprise, why
+    rough = applied.rough_decades(shape.rough_m)[rows] - ROUGH_MARGIN >= MARKED_DECADES
+    rate = shape.rate_m_per_h[rows]
+    names = np.where(rate > 0.0, WHYS.index("rising_like_water"), WHYS.index("falling_like_water"))
+    names = np.where(np.isfinite(rate) & (rate != 0.0), names, WHYS.index("unexpected"))
+    names = np.where(rough, WHYS.index("rough"), names)
+    why[rows] = np.where(shape.fault[rows] > 0, shape.fault[rows], names)
+    surprise[rows] = np.where((shape.fault[rows] > 0) | rough, FAULT, EVENT)
+    return surprise, why
+
+
+def score(level_m: FloatArray, expected: Expected, flags: FlagArray) -> FloatArray:
+    """The score of levels by the band alone, as at a station without a calibration of its own; NaN where none is known.
+
+    Args:
+        level_m: metres, float64[m].
+        expected: of the same rows, not calibrated.
+        flags: of the same rows, uint8[m].
+    """
+    band = UNCALIBRATED.apply(np.zeros(len(level_m), dtype=np.int64), np.zeros(len(level_m), dtype=np.int64)).model
+    off = distance(level_m, scaled(expected, band.low_scale, band.high_scale), flags)
+    return np.where(flags == Flag.FAIL, 1.0, score_of(decades(off, band.knots, band.slope)))

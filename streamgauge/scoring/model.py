@@ -1,4 +1,4 @@
-"""The shipped model: what level to expect next and between which bounds, and how surprising the level that came is."""
+"""The shipped model: what level to expect next and between which bounds."""
 
 import hashlib
 import json
@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge.errors import ModelArtefactError
-from streamgauge.quality.flags import Flag, FlagArray
 from streamgauge.scoring.features import FEATURES, FeatureMatrix, features_sha256
-from streamgauge.units import GAGE_RESOLUTION_M
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,11 +26,6 @@ CARD_FILE = "card.json"
 
 QUANTILES = (0.05, 0.5, 0.95)
 """What the model's three outputs mean: lower bound, expected level, upper bound."""
-
-HALF_WIDTH_MIN_M = GAGE_RESOLUTION_M
-"""Half of the band counts as at least this wide: one step of a gauge's display, which is no surprise."""
-
-_DISTANCE_MAX = 1e6
 
 _REPAIR = "Restore streamgauge/scoring/artefact from the release, or run `make train`."
 
@@ -98,25 +91,6 @@ class Model:
         levels = np.sort(change_m.astype(np.float64).reshape(-1, len(QUANTILES)), axis=1) + baseline_m[:, np.newaxis]
         low_m, expected_m, high_m = np.ascontiguousarray(levels.T)
         return Expected(expected_m, low_m, high_m)
-
-
-def score(level_m: FloatArray, expected: Expected, flags: FlagArray) -> FloatArray:
-    """How surprising each level is: 0 as expected, 0.5 at the band's edge, towards 1 far outside.
-
-    The score is 1 − 2^(−z²), z being the distance from the expected level in half-widths of the band on that side, each at
-    least ``HALF_WIDTH_MIN_M``. A level that failed its checks has the score 1. Where nothing is expected or no level came,
-    the score is NaN.
-
-    Args:
-        level_m: metres, float64[m].
-        expected: of the same rows.
-        flags: of the same rows, uint8[m].
-    """
-    failed = flags == Flag.FAIL
-    off_m = np.where(failed, np.nan, level_m) - expected.expected_m
-    half_m = np.where(off_m < 0.0, expected.expected_m - expected.low_m, expected.high_m - expected.expected_m)
-    distance = np.minimum(np.abs(off_m) / np.maximum(half_m, HALF_WIDTH_MIN_M), _DISTANCE_MAX)
-    return np.where(failed, 1.0, 1.0 - np.exp2(-(distance**2)))
 
 
 def _read(path: Path) -> bytes:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from streamgauge.quality.check import check_levels
 from streamgauge.quality.flags import Flag
 from streamgauge.scoring.features import build
-from streamgauge.scoring.judge import Judged, judge
-from streamgauge.scoring.model import Expected, Model, score
+from streamgauge.scoring.judge import Judged, judge, score
+from streamgauge.scoring.model import Expected, Model
 from streamgauge.scoring.records import read_record
 from streamgauge.scoring.train import UNSEEN
 from tests.support.level_series import LEVELS, context_of, one_station, same
@@ -26,7 +26,8 @@ def judged_alike(left: Judged, right: Judged) -> None:
     same(left.checked, right.checked)
     for name in Expected.__slots__:
         np.testing.assert_array_equal(getattr(left.expected, name), getattr(right.expected, name), err_msg=name)
-    np.testing.assert_array_equal(left.score, right.score)
+    for name in ("score", "surprise", "why", "rate_m_per_h"):
+        np.testing.assert_array_equal(getattr(left, name), getattr(right, name), err_msg=name)
 
 
 def judge_slice(model: Model, time_us, level_m, first: int, last: int) -> Judged:

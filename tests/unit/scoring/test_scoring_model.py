@@ -9,18 +9,9 @@ import pytest
 
 from streamgauge.errors import ModelArtefactError
 from streamgauge.quality.flags import Flag
-from streamgauge.scoring.anomaly import ANOMALY_SCORE
 from streamgauge.scoring.features import FEATURES, features_sha256
-from streamgauge.scoring.judge import judge
-from streamgauge.scoring.model import (
-    ARTEFACT,
-    CARD_FILE,
-    HALF_WIDTH_MIN_M,
-    MODEL_FILE,
-    Expected,
-    Model,
-    score,
-)
+from streamgauge.scoring.judge import judge, score
+from streamgauge.scoring.model import ARTEFACT, CARD_FILE, MODEL_FILE, Expected, Model
 
 MINUTE_US = 60_000_000
 SHIPPED_BYTES_MAX = 2_000_000
@@ -127,21 +118,6 @@ def test_bounds_never_cross_and_nothing_is_expected_without_history(model):
 
 def test_nothing_asked_nothing_expected(model):
     assert len(model.expect(np.empty((0, len(FEATURES)), dtype=np.float32), np.empty(0)).low_m) == 0
-
-
-def test_the_score_means_what_is_documented():
-    expected = Expected(np.full(7, 1.0), np.full(7, 0.9), np.full(7, 1.2))
-    level_m = np.array([1.0, 1.2, 0.9, 1.4, 0.8, 5.0, np.nan])
-    points = score(level_m, expected, np.full(7, Flag.GOOD, dtype=np.uint8))
-    assert points[:6] == pytest.approx([0.0, 0.5, 0.5, ANOMALY_SCORE, ANOMALY_SCORE, 1.0])
-    assert np.isnan(points[6])
-
-
-def test_one_display_step_is_no_anomaly_in_the_narrowest_band():
-    exact = np.ones(1)
-    expected = Expected(exact, exact, exact)
-    good = np.array([Flag.GOOD], dtype=np.uint8)
-    assert score(exact + HALF_WIDTH_MIN_M, expected, good)[0] == pytest.approx(0.5)
 
 
 def test_what_failed_scores_one_and_what_has_no_expectation_scores_nothing():

@@ -1,0 +1,177 @@
+"""Sensor or water: what a surprising reading tells by its shape, and that it is surprising even if it lies in its band.
+
+A flood is surprising and no fault. Only what water cannot do is called a fault; whatever is undecided counts as an event:
+
+* the quality checks found a spike, a still line, a value that the sensor cannot mean (``_FAULTY_CHECKS``);
+* the level **fell faster than water falls**, or stays where such a fall left it (a dropout, a sensor that was moved);
+* it **came back**: it leapt away and, within three readings, to where it was;
+* it is **rough**: it goes up and down at every step by more than this station's readings ever do (a dirty or tilted sensor);
+* it **creeps**: it goes on rising or falling slowly and evenly as for days before, which no stream does (a drift).
+
+All of it looks back only, at most ``RECENT_ROWS`` usable readings.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgauge.quality.check import Checked
+from streamgauge.quality.flags import Flag
+from streamgauge.quality.reasons import CHECKS
+from streamgauge.quality.series import NEIGHBOUR_MAX_S, SECONDS_PER_HOUR
+from streamgauge.scoring.recent import RECENT_ROWS, FloatArray, Recent
+
+BoolArray = NDArray[np.bool_]
+
+FALL_FASTEST_M_PER_H = 3.0
+"""Water does not fall faster: the fastest of both records is 1.76 m/h, while their floods rise by up to 4.83 m/h."""
+
+LEAP_MIN_M = 0.1
+"""Smaller steps are no leaps, however short their time."""
+
+PULSE_ROWS = 3
+"""A leap that is taken back after at most so many readings was none of the water's."""
+
+ROUGH_ROWS = 14
+"""The roughness is that of so many readings …"""
+_ROUGH_TRIMMED = 2
+"""… without the two that stand out most: one spike is not noise."""
+_ROUGH_KNOWN_MIN = 8
+
+CREEP_SPAN_S = 2.5 * SECONDS_PER_HOUR
+CREEP_M_PER_H = (0.001, 0.02)
+"""A drift goes on at least for so long, and by so much, to count in a row of a station that creeps."""
+
+WHYS = (
+    "",
+    "rising_like_water",
+    "falling_like_water",
+    "unexpected",
+    "failed_check",
+    "spike",
+    "flat_line",
+    "falls_faster_than_water",
+    "stays_after_leap",
+    "came_back",
+    "rough",
+    "creeps",
+    "sensors_disagree",
+)
+"""Why a surprise is called so, by number. Append only: pages have words for each."""
+
+_FAULTY_CHECKS = {
+    "gross_range": "failed_check",
+    "spike": "spike",
+    "flat_line": "flat_line",
+    "attenuated_signal": "flat_line",
+    "attenuated": "flat_line",
+    "multi_variate": "sensors_disagree",
+    "neighbour": "sensors_disagree",
+}
+_WHY_OF_CHECK = np.array([WHYS.index(_FAULTY_CHECKS.get(name, "")) for name in CHECKS], dtype=np.int8)
+"""Per check why a reading that it flags is a fault; 0: it leaves that open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the last readings of each row look like.
+
+    Attributes:
+        fault: why it is the sensor's doing, an index of ``WHYS``; 0: nothing says so, int8[m].
+        rough_m: the mean height of the peaks among the last readings, float64[m]; NaN: too few are known.
+        rate_m_per_h: the change since the usable reading before, float64[m]; NaN: there is none near.
+    """
+
+    fault: NDArray[np.int8]
+    rough_m: FloatArray
+    rate_m_per_h: FloatArray
+
+
+def shape_of(recent: Recent, checked: Checked, creeps: FloatArray) -> Shape:
+    """What the last readings of some rows look like.
+
+    Args:
+        recent: the rows and what was before them.
+        checked: the verdicts on the rows.
+        creeps: the direction in which each row's station creeps, −1, 0 or 1, float64[m].
+    """
+    step_m = recent.level_m[:-1] - recent.level_m[1:]
+    span_s = recent.age_s[1:] - recent.age_s[:-1]
+    near = (span_s > 0.0) & (span_s <= NEIGHBOUR_MAX_S)
+    step_m = np.where(near, step_m, np.nan)
+    rate = step_m / np.where(near, span_s, np.nan) * SECONDS_PER_HOUR
+    falls = (rate < -FALL_FASTEST_M_PER_H) & (step_m < -LEAP_MIN_M)
+
+    fault = np.zeros(step_m.shape[1], dtype=np.int8)
+    fault[_creeping(recent, creeps)] = WHYS.index("creeps")
+    fault[falls[0]] = WHYS.index("falls_faster_than_water")
+    if falls.any():
+        _after_falls(recent, step_m, falls, fault)
+    fault[_came_back(recent, step_m)] = WHYS.index("came_back")
+    found = _WHY_OF_CHECK[checked.reason_check]
+    fault = np.where(found > 0, found, fault)
+    fault[(checked.flags == Flag.FAIL) & (fault == 0)] = WHYS.index("failed_check")
+    return Shape(fault, _roughness(step_m), rate[0])
+
+
+def _after_falls(recent: Recent, step_m: FloatArray, falls: BoolArray, fault: NDArray[np.int8]) -> None:
+    """What followed a fall that water cannot make: still there, or back where it was before."""
+    columns = np.flatnonzero(falls.any(axis=0))
+    level, steps = recent.level_m[:, columns], step_m[:, columns]
+    place, number = np.argmax(falls[:, columns], axis=0), np.arange(len(columns))
+    after_m, fall_m = level[place, number], -steps[place, number]
+    # A fall that ends a leap upwards of the same size is a way back, not a way off.
+    older = np.arange(RECENT_ROWS)[:, np.newaxis] > place
+    returned = older & (steps > fall_m / 2) & (np.abs(level[1:] - after_m) <= fall_m / 4)
+    way_off = ~returned.any(axis=0)
+    now_m = level[0] - after_m
+    later = place > 0
+    fault[columns[way_off & later & (now_m <= fall_m / 2)]] = WHYS.index("stays_after_leap")
+    back = way_off & later & (np.abs(now_m - fall_m) <= fall_m / 4) & (steps[0] > fall_m / 2)
+    fault[columns[back | (~way_off & ~later)]] = WHYS.index("came_back")
+
+
+def _came_back(recent: Recent, step_m: FloatArray) -> BoolArray:
+    """Rows that take back a leap of at most ``PULSE_ROWS`` readings before."""
+    size = np.abs(step_m[0])
+    found = np.zeros(len(size), dtype=np.bool_)
+    leaps = np.flatnonzero(size >= LEAP_MIN_M)
+    if len(leaps) == 0:
+        return found
+    now, size, level, steps = step_m[0, leaps], size[leaps], recent.level_m[:, leaps], step_m[:, leaps]
+    for rows in range(1, PULSE_ROWS + 1):
+        away = steps[rows]
+        found[leaps[(away * now < 0.0) & (np.abs(away) >= 0.75 * size) & _same(level, rows, size)]] = True
+    return found
+
+
+def _same(level: FloatArray, rows: int, size: FloatArray) -> BoolArray:
+    return np.abs(level[0] - level[rows + 1]) <= size / 4
+
+
+def _roughness(step_m: FloatArray) -> FloatArray:
+    """The mean height by which the last readings stand out from both their neighbours, on the same side."""
+    after, before = step_m[:ROUGH_ROWS], step_m[1 : ROUGH_ROWS + 1]
+    known = ~(np.isnan(after) | np.isnan(before))
+    turns = known & (after * before < 0.0)
+    peaks = np.where(turns, np.minimum(np.abs(after), np.abs(before)), 0.0)
+    peaks.sort(axis=0)
+    count = np.count_nonzero(known, axis=0)
+    mean_m = peaks[:-_ROUGH_TRIMMED].sum(axis=0) / np.maximum(count - _ROUGH_TRIMMED, 1)
+    return np.where(count >= _ROUGH_KNOWN_MIN, mean_m, np.nan)
+
+
+def _creeping(recent: Recent, creeps: FloatArray) -> BoolArray:
+    """Rows of creeping stations whose last hours go on as the days before."""
+    found = np.zeros(len(creeps), dtype=np.bool_)
+    columns = np.flatnonzero(creeps)
+    if len(columns) == 0:
+        return found
+    level, age_s = recent.level_m[:, columns], recent.age_s[:, columns]
+    reached = age_s >= CREEP_SPAN_S
+    oldest, number = np.argmax(reached, axis=0), np.arange(len(columns))
+    slope = (level[0] - level[oldest, number]) / age_s[oldest, number] * SECONDS_PER_HOUR * creeps[columns]
+    goes_on = reached.any(axis=0) & (slope >= CREEP_M_PER_H[0]) & (slope <= CREEP_M_PER_H[1])
+    found[columns[goes_on]] = True
+    return found
