@@ -15,7 +15,7 @@ CONSTANT_SHARE = 0.02  # of its value: the spread of a channel that never change
 CONSTANT_RELATIVE = 1e-12  # a spread below this share of the value is rounding
 BLOCKS = 5  # the learning rows are cut into so many pieces, whose means show how the level moves
 SHRINK = 0.3  # covariances are taken by so much less than they seem; a few hundred rows do not prove them
-FLOOR = 0.25  # a trailing mean varies at least as if its rows had this variance and were independent
+FLOOR = 0.1  # a trailing mean varies at least as if its rows had this variance and were independent
 HORIZON = 4.0  # the profile is to hold for so many times the span that it was learnt from
 
 

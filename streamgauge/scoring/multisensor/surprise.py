@@ -4,17 +4,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from streamgauge.scoring.anomaly import ANOMALY_SCORE
 from streamgauge.scoring.features import FloatArray
 from streamgauge.scoring.multisensor.profile import SHARES, MultisensorProfile
 from streamgauge.scoring.multisensor.windows import CONTEXT_ROWS
 
 __all__ = ["ALARM_RATIO", "CONTEXT_ROWS", "Surprise", "surprise"]
 
-ALARM_RATIO = 1.5
-"""From so many times the largest distance of the ordinary readings on, a row is an alarm.
+ALARM_RATIO = 1.4
+"""At so many times the largest distance of the ordinary readings a row reaches ``ANOMALY_SCORE``.
 
 The ordinary readings that were learnt from are few and near each other in time; those that follow go further.
 """
+
+MARKED_DECADES = -float(np.log2(1 - ANOMALY_SCORE))
+"""What ``ANOMALY_SCORE`` means: one ordinary reading in 10,000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +26,13 @@ class Surprise:
     """The verdict on some rows, in their order.
 
     Attributes:
-        score: 0 ordinary … 1 beyond anything ordinary, float64[n]: the share of ordinary readings that were less
-            surprising. Beyond what was learnt it is extrapolated with an exponential tail. NaN for a row without any
-            value.
+        score: 0 ordinary … 1 beyond anything ordinary, float64[n]; NaN for a row without any value. It means the same
+            as a level's: 1 − 2^−d for a surprise of d decades, d = −log10 of the share of the device's ordinary readings
+            that are at least as surprising. Beyond what was learnt, d goes on so that ``ALARM_RATIO`` has 4.
         ratio: the distance as a ratio to the largest distance of the ordinary readings, float64[n]; NaN likewise.
-            The score tells ordinary readings apart, the ratio those that are far from ordinary.
         contribution: each channel's share of the blame, float64[n, k]; the shares of a row add up to 1, or are all 0
             where nothing is away from ordinary.
-        alarm: the ratio is at least ``ALARM_RATIO``, bool[n].
+        alarm: the score is at least ``ANOMALY_SCORE``, bool[n].
     """
 
     score: FloatArray
@@ -61,16 +64,15 @@ def surprise(profile: MultisensorProfile, values: FloatArray, before: FloatArray
     total = blame.sum(axis=1, keepdims=True)
     contribution = np.divide(blame, total, out=np.zeros_like(blame), where=total > 0)
     ratio = np.where(np.isnan(values).all(axis=1), np.nan, ratio)
-    return Surprise(_score(profile, ratio), ratio, contribution, ratio >= ALARM_RATIO)
+    score = 1 - np.exp2(-_decades(profile, ratio))
+    return Surprise(score, ratio, contribution, score >= ANOMALY_SCORE)
 
 
-def _score(profile: MultisensorProfile, ratio: FloatArray) -> FloatArray:
-    """The share of ordinary readings that were less surprising, float64[n]."""
-    levels, shares = np.array(profile.levels), np.log(SHARES)
-    share = np.interp(ratio, levels, shares)
-    tail = SHARES.index(0.1)
-    width = max((levels[-1] - levels[tail]) / (shares[tail] - shares[-1]), np.finfo(np.float32).eps)
-    share = np.where(ratio > levels[-1], shares[-1] - (ratio - levels[-1]) / width, share)
-    share = np.where(ratio <= levels[0], shares[0], share)  # a device on which nothing moves has all levels there
-    score: FloatArray = -np.expm1(share)
-    return score
+def _decades(profile: MultisensorProfile, ratio: FloatArray) -> FloatArray:
+    """How rare such a reading is among ordinary ones, float64[n]: 1 is one in ten, 2 one in a hundred."""
+    levels = np.array([*profile.levels, ALARM_RATIO])
+    decades = np.array([*-np.log10(SHARES), MARKED_DECADES])
+    slope = (decades[-1] - decades[-2]) / (levels[-1] - levels[-2])
+    rarity = np.interp(ratio, levels, decades) + slope * np.maximum(ratio - ALARM_RATIO, 0.0)
+    # Where nothing moved while learning, all levels are 0, and so is the ratio of a reading that says the same.
+    return np.where(ratio <= levels[0], 0.0, rarity)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from streamgauge.scoring.anomaly import ANOMALY_SCORE
 from streamgauge.scoring.multisensor import ALARM_RATIO, CONTEXT_ROWS, MIN_ROWS, MultisensorProfile, surprise
 
 LEARN, JUDGE = 500, 300
@@ -35,13 +36,14 @@ def test_ordinary_readings_raise_no_alarm(profile, values) -> None:
     assert judged(profile, values).alarm.mean() < 0.01
 
 
-def test_the_score_is_the_share_of_ordinary_readings_that_are_less_surprising() -> None:
+def test_the_score_tells_how_rare_such_a_reading_is_among_ordinary_ones() -> None:
     values = ordinary(20_000, seed=1)
     score = surprise(MultisensorProfile.learn(values[:5000]), values[5000:]).score
     assert score.min() >= 0
     assert score.max() <= 1
-    for level in (0.25, 0.5, 0.75, 0.9, 0.98):
-        assert (score < level).mean() == pytest.approx(level, abs=0.05)
+    for share in (0.75, 0.5, 0.25, 0.1, 0.02):
+        assert (score >= 1 - 2 ** np.log10(share)).mean() == pytest.approx(share, rel=0.3)
+    assert (score >= ANOMALY_SCORE).mean() < 0.001
 
 
 @pytest.mark.parametrize("channel", range(4))
@@ -215,4 +217,15 @@ def test_no_rows_give_no_verdicts(profile) -> None:
 def test_the_alarm_lies_beyond_everything_ordinary(profile, values) -> None:
     verdict = surprise(profile, values[:LEARN])
     assert np.nanmax(verdict.ratio[CONTEXT_ROWS:]) == pytest.approx(1)
-    assert ALARM_RATIO > 1
+    assert not verdict.alarm.any()
+
+
+def test_the_alarm_is_the_score_that_marks_a_level_too(profile, values) -> None:
+    broken = values.copy()
+    broken[LEARN + 100 :, 0] += 3
+    verdict = judged(profile, broken)
+    assert verdict.alarm.any()
+    np.testing.assert_array_equal(verdict.alarm, verdict.score >= ANOMALY_SCORE)
+    far = np.abs(verdict.ratio - ALARM_RATIO) > 1e-9
+    np.testing.assert_array_equal(verdict.alarm[far], verdict.ratio[far] > ALARM_RATIO)
+    assert (np.diff(verdict.score[np.argsort(verdict.ratio)]) >= 0).all()
