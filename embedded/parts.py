@@ -12,6 +12,9 @@ from embedded.ports import LOOPBACK
 
 FLOWER_USER = "streamgauge"
 WORKER_PROCESSES = 2
+BATCH_PROCESSES = 2
+BATCH_NICE = 10
+"""The batch worker steps back behind everything that somebody waits for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +114,14 @@ def product(place: Place, *, demo: bool) -> Plan:
         place: folder, ports and passwords.
         demo: whether simulated stations are to send readings, over the air to the gateway.
     """
-    parts = [_worker(), _beat(place), _module("subscriber", "tasks.subscriber", stop_s=8), _web(place), _flower(place)]
+    parts = [
+        _worker(),
+        _batch_worker(),
+        _beat(place),
+        _module("subscriber", "tasks.subscriber", stop_s=8),
+        _web(place),
+        _flower(place),
+    ]
     parts.append(_gateway(place))
     if demo:
         parts.append(_module("simulator", "simulator", "demo", waits=True))
@@ -146,10 +156,19 @@ def _module(name: str, module: str, *arguments: str, waits: bool = False, stop_s
 
 
 def _worker() -> Part:
-    queues = ("--queues", "readings,alerts,batch", "--concurrency", str(WORKER_PROCESSES))
-    # Alone on its queue: nobody to gossip with, and asking around costs a second at each start.
-    alone = ("--without-gossip", "--without-mingle", "--hostname", "worker@%h")
-    return Part(name="worker", argv=_celery("worker", *queues, *alone), stop_s=15)
+    return Part(name="worker", argv=_worker_argv("readings,alerts", WORKER_PROCESSES, "worker@%h"), stop_s=15)
+
+
+def _batch_worker() -> Part:
+    argv = _worker_argv("batch", BATCH_PROCESSES, "batch@%h")
+    env = {"STREAMGAUGE_WORKER_NICE": str(BATCH_NICE)}
+    return Part(name="batch worker", argv=argv, env=env, stop_s=15)
+
+
+def _worker_argv(queues: str, processes: int, hostname: str) -> tuple[str, ...]:
+    # Alone on its queues: nobody to gossip with, and asking around costs a second at each start.
+    alone = ("--without-gossip", "--without-mingle", "--hostname", hostname)
+    return _celery("worker", "--queues", queues, "--concurrency", str(processes), *alone)
 
 
 def _beat(place: Place) -> Part:

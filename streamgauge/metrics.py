@@ -66,6 +66,17 @@ FORECAST_PROBLEMS = Counter(
     ["problem"],
 )
 
+RESCORE_READINGS = Counter("streamgauge_rescore_readings_total", "Stored readings that were scored again.")
+RESCORE_CHUNKS = Counter(
+    "streamgauge_rescore_chunks_total",
+    "Chunks of re-scoring runs, by outcome: done, failed (given up) or repeated (failed, to be tried again).",
+    ["outcome"],
+)
+RESCORE_RUNS = Counter("streamgauge_rescore_runs_total", "Re-scoring runs that ended, by state.", ["state"])
+RESCORE_GAVE_WAY = Counter(
+    "streamgauge_rescore_gave_way_total", "Times re-scoring paused because live readings waited for workers."
+)
+
 NEWEST_READING_AGE = "streamgauge_newest_reading_age_seconds"
 """Age of each registered device's newest reading; computed when it is scraped, by the web process."""
 DRIFT_CHANGED = "streamgauge_drift_changed_stations"

@@ -1,23 +1,24 @@
 """The Celery application: configuration, the services of a worker process, and the tasks by name."""
 
 import logging
+import os
 from typing import Any
 
 import orjson
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import celeryd_after_setup, setup_logging, worker_process_init
 
 from streamgauge import logs
 from streamgauge.queue import INGEST_TASK, QUEUES, celery_config
 from streamgauge.settings import WorkerSettings
-from tasks import drift, maintenance
+from tasks import drift, maintenance, rescore
 from tasks.ingest_task import run_ingest
 from tasks.services import ServiceHolder
 from tasks.worker_metrics import serve_metrics
 
 log = logging.getLogger("streamgauge.celery")
 
-PARTS = (maintenance, drift)
+PARTS = (maintenance, drift, rescore)
 """Modules with tasks beside ``ingest``: each has ``BEAT``, its part of the schedule, and ``register(app, holder)``."""
 
 PREFETCH_PER_PROCESS = 2
@@ -59,6 +60,11 @@ def create_celery(settings: WorkerSettings) -> Celery:
     @setup_logging.connect(weak=False)
     def _logging(**_: object) -> None:
         logs.configure("worker", settings.log_level)
+
+    @celeryd_after_setup.connect(weak=False)
+    def _step_back(**_: object) -> None:
+        if settings.worker_nice:
+            os.nice(settings.worker_nice)
 
     @worker_process_init.connect(weak=False)
     def _warm_up(**_: object) -> None:

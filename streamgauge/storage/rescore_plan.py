@@ -212,7 +212,8 @@ def give_up(connection: Connection, run_id: int, attempts_max: int) -> int:
 
 def chunk_reports(connection: Connection, run_id: int) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(device, state, report) of every chunk that has ended, by device and time."""
-    found = connection.execution_options(yield_per=REPORTS_AT_ONCE).execute(_REPORTS, {"id": run_id})
+    options = {"yield_per": REPORTS_AT_ONCE}
+    found = connection.execute(_REPORTS, {"id": run_id}, execution_options=options)
     for row in found:
         yield row.device or "?", row.state, dict(row.report or {})
 

@@ -90,7 +90,10 @@ class Process:
 
 @dataclass
 class System:
-    """Servers, worker, subscriber and web. Start what a test needs; everything is stopped at the end."""
+    """Servers, workers, subscriber and web. Start what a test needs; everything is stopped at the end.
+
+    ``worker`` takes the queues somebody waits for, ``batch_worker`` the other one, as in ``make up``.
+    """
 
     stack: Stack
     directory: Path
@@ -100,7 +103,8 @@ class System:
     secret_key: str = field(default_factory=lambda: secrets.token_hex(32))
 
     def __post_init__(self) -> None:
-        self.worker = self._worker()
+        self.worker = self._worker("worker", "readings,alerts")
+        self.batch_worker = self._worker("batch-worker", "batch", STREAMGAUGE_WORKER_NICE="10")
         self.subscriber = self._part(
             "subscriber", (sys.executable, "-m", "tasks.subscriber"), "connected to the broker"
         )
@@ -159,7 +163,7 @@ class System:
 
     def stop(self) -> None:
         """Stop the parts; the servers are the stack's."""
-        for part in (self.web, self.subscriber, self.worker):
+        for part in (self.web, self.subscriber, self.worker, self.batch_worker):
             part.stop()
         self.engine.dispose()
 
@@ -180,12 +184,11 @@ class System:
 
         return Process(name, argv, {**self.environ, **(environ or {})}, log, ready)
 
-    def _worker(self) -> Process:
-        queues = ("-Q", "readings,alerts,batch", "-c", str(self.worker_processes))
+    def _worker(self, name: str, queues: str, **settings: str) -> Process:
+        options = ("-Q", queues, "-c", str(self.worker_processes), "--hostname", f"{name}@%h")
         alone = ("--without-gossip", "--without-mingle")
-        return self._part(
-            "worker", (sys.executable, "-m", "celery", "-A", "tasks.worker", "worker", *queues, *alone), " ready."
-        )
+        argv = (sys.executable, "-m", "celery", "-A", "tasks.worker", "worker", *options, *alone)
+        return self._part(name, argv, " ready.", settings)
 
     def _web(self) -> Process:
         process = self._part("web", (sys.executable, "-m", "app", "serve"), "")
