@@ -28,6 +28,7 @@ QUEUES = (READINGS, ALERTS, BATCH)
 
 INGEST_TASK = "streamgauge.ingest"
 MAKE_PARTITIONS_TASK = "streamgauge.maintenance.make_partitions"
+DELETE_FORECASTS_TASK = "streamgauge.maintenance.delete_old_forecasts"
 FORECAST_TASK = "streamgauge.forecast"
 CALIBRATE_TASK = "streamgauge.calibrate"
 LEARN_QUALITY_TASK = "streamgauge.quality.learn"
@@ -40,6 +41,7 @@ QUEUE_OF_TASK = {
     INGEST_TASK: READINGS,
     FORECAST_TASK: ALERTS,
     MAKE_PARTITIONS_TASK: BATCH,
+    DELETE_FORECASTS_TASK: BATCH,
     CALIBRATE_TASK: BATCH,
     LEARN_QUALITY_TASK: BATCH,
     RESCORE_TASK: BATCH,

@@ -25,7 +25,7 @@ _OUTCOME_WITHIN_S = 900
 _FRESH_WEEKS = 3
 """A report older than so many weeks no longer counts as a station's state."""
 
-_IS_SIMULATED = "COALESCE(extra->>'simulated', '0') NOT IN ('0', '0.0')"
+_IS_REAL = "COALESCE(extra->>'simulated', '0') IN ('0', '0.0')"
 _FLAG = "COALESCE((flags->>'level_m')::smallint, 9::smallint)"
 _ROWS = f"""
 SELECT near.time, near.level_m, near.flag, near.expected_m, near.score
@@ -33,7 +33,7 @@ FROM generate_series(%s::timestamptz, %s::timestamptz - interval '1 day', interv
 CROSS JOIN LATERAL (
   SELECT time, level_m, {_FLAG} AS flag, COALESCE(expected_m, 'NaN') AS expected_m, COALESCE(score, 'NaN') AS score
   FROM readings WHERE device_id = %s AND time >= day AND time < day + interval '1 day'
-    AND level_m IS NOT NULL AND NOT {_IS_SIMULATED}
+    AND level_m IS NOT NULL AND {_IS_REAL}
   ORDER BY time LIMIT {ROWS_PER_DAY_MAX}) AS near
 """
 _ROW_FIELDS = {"time": ">i8", "level_m": ">f8", "flag": ">i2", "expected_m": ">f8", "score": ">f8"}
@@ -46,7 +46,7 @@ FROM (
 CROSS JOIN LATERAL (
   SELECT level_m FROM readings WHERE device_id = %s AND time >= issue.issued_at + interval '{JUDGED_HORIZON_S} s'
     AND time <= issue.issued_at + interval '{JUDGED_HORIZON_S + _OUTCOME_WITHIN_S} s'
-    AND level_m IS NOT NULL AND {_FLAG} <= 2 AND NOT {_IS_SIMULATED}
+    AND level_m IS NOT NULL AND {_FLAG} <= 2 AND {_IS_REAL}
   ORDER BY time LIMIT 1) AS outcome
 """
 _OUTCOME_FIELDS = {"issued_at": ">i8", "error_m": ">f8", "persistence_m": ">f8"}

@@ -20,7 +20,8 @@ ORDER BY horizon_s
 """)
 _RECORD = text("""
 SELECT track.model_id, models.sha256, track.through, track.updated_at, track.record
-FROM forecast_tracks track LEFT JOIN models ON models.id = track.model_id WHERE track.device_id = :device_id
+FROM forecast_tracks track LEFT JOIN models ON models.id = track.model_id
+WHERE track.device_id = :device_id AND octet_length(track.state) > 0
 """)
 _SHA256 = text("SELECT sha256 FROM models WHERE id = :model_id")
 _TRACKS = text("""
@@ -33,7 +34,10 @@ VALUES (:device_id, :model_id, :through, :state, CAST(:record AS jsonb))
 ON CONFLICT (device_id) DO UPDATE SET model_id = EXCLUDED.model_id, through = EXCLUDED.through, state = EXCLUDED.state,
     record = EXCLUDED.record, updated_at = now()
 """)
-_SEEN = text("UPDATE forecast_tracks SET through = :through WHERE device_id = :device_id AND through < :through")
+_SEEN = text("""
+INSERT INTO forecast_tracks (device_id, model_id, through, state, record) VALUES (:device_id, 0, :through, '', '{}')
+ON CONFLICT (device_id) DO UPDATE SET through = EXCLUDED.through WHERE forecast_tracks.through < EXCLUDED.through
+""")
 _WRITE = text("""
 INSERT INTO forecasts (device_id, issued_at, horizon_s, model_id, method, expected_m, low_m, high_m, baseline_m)
 VALUES (:device_id, :issued_at, :horizon_s, :model_id, :method, :expected_m, :low_m, :high_m, :baseline_m)
@@ -113,7 +117,7 @@ class ForecastRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTrack:
-    """A station's calibration state as it is stored."""
+    """A station's calibration state as it is stored; an empty one stands for none."""
 
     device_id: int
     model_id: int
@@ -201,7 +205,10 @@ def write_tracks(connection: Connection, tracks: Sequence[tuple[StoredTrack, Map
 
 
 def mark_seen(connection: Connection, seen: Mapping[int, datetime]) -> None:
-    """Note that readings up to these times gave nothing to forecast from, so that they are not looked at again. For issuing."""
+    """Note that readings up to these times gave nothing to forecast from, so that they are not looked at again. For issuing.
+
+    A station that has no track yet gets one with an empty state, which is none.
+    """
     if seen:
         connection.execute(_SEEN, [{"device_id": device_id, "through": moment} for device_id, moment in seen.items()])
 
@@ -227,7 +234,7 @@ def write_forecasts(connection: Connection, issued: Mapping[int, IssuedForecast]
         connection.execute(_WRITE, rows)
 
 
-def delete_old_forecasts(connection: Connection, now: datetime, keep: timedelta, most: int = 50_000) -> int:
+def delete_old_forecasts(connection: Connection, now: datetime, keep: timedelta, most: int = 20_000) -> int:
     """Delete at most so many rows that were made, and whose readings were taken, longer ago than ``keep``; returns how many.
 
     Forecasts from replayed records, whose readings may be years old, stay as long as any other.

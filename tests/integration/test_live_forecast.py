@@ -27,6 +27,7 @@ from streamgauge.storage.forecasts import (
     write_tracks,
 )
 from streamgauge.storage.models import ensure_model
+from tasks.maintenance import delete_forecasts
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 HORIZONS = tuple(
@@ -110,6 +111,8 @@ def test_old_forecasts_leave_in_bounded_steps_and_those_of_replayed_records_stay
         assert delete_old_forecasts(connection, NOW, timedelta(days=90), most=3) == 3
         assert delete_old_forecasts(connection, NOW, timedelta(days=90)) == 1
         assert newest_forecast(connection, 1) is not None
+    assert delete_forecasts(engine, timedelta(days=90)) == 0
+    assert delete_forecasts(engine, timedelta(seconds=0), NOW + timedelta(hours=1)) == 2
 
 
 def test_forecasts_travel_in_the_live_stream_beside_readings(redis: Redis) -> None:
