@@ -126,7 +126,7 @@ _BOUNDS: dict[str, tuple[float, float, bool]] = {
 PARAMETER_NAMES = tuple(_BOUNDS)
 """The numbers that may be set per station, in the order of ``StationParameters``; ``climatology`` may be set as well."""
 
-COMPANION_SETTINGS = ("neighbours", "barometer", "pressure")
+COMPANION_SETTINGS = ("neighbours", "barometer", "pressure", "upstream", "rainfall")
 """What else may be set per station, and is no parameter of the kernel (``station.read_station_quality``)."""
 
 DEFAULTS = StationParameters()

@@ -45,7 +45,8 @@ def read_station_quality(settings: object) -> StationQuality:
     """Read what is set for a station.
 
     ``{"rate_suspect_m_per_h": 12, "climatology": {"DJF": [0.1, 2.5]}, "neighbours": ["upper-mill"], "barometer": "mast",
-    "pressure": "probe"}``: any of them may be left out, and one that is ``null`` counts as left out.
+    "pressure": "probe"}``: any of them may be left out, and one that is ``null`` counts as left out. ``upstream`` (names) and
+    ``rainfall`` (a name) are for forecasts and have no part in the checks.
 
     Args:
         settings: as read from JSON; ``None`` for nothing set.
@@ -99,10 +100,10 @@ def _given(settings: object) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _problem(name: str, value: object) -> str | None:
-    if name == "neighbours":
-        return None if _are_names(value) else f"neighbours must be a list of at most {NEIGHBOURS_MAX} devices' names"
-    if name == "barometer":
-        return None if _is_name(value) else "barometer must be a device's name"
+    if name in {"neighbours", "upstream"}:
+        return None if _are_names(value) else f"{name} must be a list of at most {NEIGHBOURS_MAX} devices' names"
+    if name in {"barometer", "rainfall"}:
+        return None if _is_name(value) else f"{name} must be a device's name"
     if name == "pressure":
         return None if value in PRESSURES else f"pressure must be one of {', '.join(PRESSURES)}"
     try:

@@ -1,19 +1,33 @@
 """Devices: from the wire's names to rows, and registration."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection, text
 
+from streamgauge.quality.station import StationQuality, sound_station_quality
+
+NOTHING_SET = StationQuality()
+"""The quality settings of a station for which nothing is set."""
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What the pipeline must know of a device. ``limits`` are the quality parameters that differ from the defaults."""
+    """What the pipeline must know of a device.
+
+    Attributes:
+        id: its number.
+        name: the wire's device.
+        limits: the quality parameters that differ from the defaults; what cannot be used is left out.
+        quality: all that is set for its checks, neighbours and barometer too.
+    """
 
     id: int
     name: str
-    limits: dict[str, float] = field(default_factory=dict)
+    limits: dict[str, Any] = field(default_factory=dict)
+    quality: StationQuality = NOTHING_SET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +73,25 @@ def find_devices(connection: Connection, names: Collection[str]) -> dict[str, De
     """The registered devices among these names; decommissioned ones count as unknown."""
     found: dict[str, Device] = {}
     for row in connection.execute(_FIND, {"names": list(names)}):
-        limits = dict(row.quality or {})
-        for name in ("gross_min_m", "gross_max_m"):
-            value = getattr(row, name)
-            if value is not None:
-                limits[name] = value
-        found[row.name] = Device(row.id, row.name, limits)
+        site = {"gross_min_m": row.gross_min_m, "gross_max_m": row.gross_max_m}
+        quality = station_quality(row.name, row.quality, site)
+        found[row.name] = Device(row.id, row.name, dict(quality.parameters), quality)
     return found
+
+
+def station_quality(name: str, settings: object, site: Mapping[str, float | None]) -> StationQuality:
+    """What is set for a device's checks; a setting that cannot be used is left out, and told in the log.
+
+    Args:
+        name: the device's.
+        settings: the column ``quality``.
+        site: the columns ``gross_min_m`` and ``gross_max_m``, which go before.
+    """
+    if not settings and not any(value is not None for value in site.values()):
+        return NOTHING_SET
+    if settings is None or isinstance(settings, Mapping):
+        settings = {**(settings or {}), **{key: value for key, value in site.items() if value is not None}}
+    return sound_station_quality(settings, name)
 
 
 def find_sensors(connection: Connection, euis: Collection[str]) -> dict[str, Registration]:
