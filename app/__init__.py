@@ -12,6 +12,7 @@ from app import (
     health,
     i18n,
     live,
+    models,
     overview,
     request_log,
     security,
@@ -60,4 +61,5 @@ def create_app(settings: WebSettings, surface: Surface = "all") -> Flask:
         live.init_app(app, settings)
         app.register_blueprint(overview.blueprint)
         app.register_blueprint(stations.blueprint)
+        app.register_blueprint(models.blueprint)
     return app
