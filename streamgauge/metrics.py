@@ -6,6 +6,7 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 DELAY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+TRAINING_BUCKETS_S = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0)
 
 READINGS_RECEIVED = Counter(
     "streamgauge_readings_received_total", "Readings that arrived, sound or not, by source.", ["source"]
@@ -77,6 +78,40 @@ RESCORE_GAVE_WAY = Counter(
     "streamgauge_rescore_gave_way_total", "Times re-scoring paused because live readings waited for workers."
 )
 
+MODELS_IN_USE = Gauge(
+    "streamgauge_models_in_use", "Models that a worker process judges with.", multiprocess_mode="mostrecent"
+)
+MODEL_LOAD_FAILURES = Counter(
+    "streamgauge_model_load_failures_total",
+    "Times a worker could not load a champion; the last good model goes on, and the log says why.",
+)
+RETRAININGS = Counter(
+    "streamgauge_retrainings_total",
+    "Trainings on stored history, by scope (general, site) and outcome: challenger, unchanged (the same model came out), "
+    "too_little (history) or failed.",
+    ["scope", "outcome"],
+)
+RETRAIN_SECONDS = Histogram(
+    "streamgauge_retrain_seconds", "Duration of a training on stored history.", buckets=TRAINING_BUCKETS_S
+)
+COMPARISONS = Counter(
+    "streamgauge_challenger_comparisons_total",
+    "Comparisons of a challenger with its champion, by what the gate said: passed, not_passed, or failed (no comparison).",
+    ["outcome"],
+)
+MLFLOW_MIRRORED = Gauge(
+    "streamgauge_mlflow_mirrored_timestamp_seconds",
+    "When all models were last found to be, or brought, in MLflow; only where it is used.",
+    multiprocess_mode="mostrecent",
+)
+MLFLOW_FAILURES = Counter(
+    "streamgauge_mlflow_failures_total", "Sweeps that MLflow did not take; the next one tries again."
+)
+
+MODEL_INFO = "streamgauge_model_info"
+"""1 per alias, with its model; computed when it is scraped, by the web process."""
+CHALLENGER_GATE = "streamgauge_challenger_gate_passed"
+"""Per challenger whether the gate lets it pass; computed when it is scraped, by the web process."""
 NEWEST_READING_AGE = "streamgauge_newest_reading_age_seconds"
 """Age of each registered device's newest reading; computed when it is scraped, by the web process."""
 DRIFT_CHANGED = "streamgauge_drift_changed_stations"

@@ -36,6 +36,7 @@ RESCORE_TASK = "streamgauge.rescore.chunk"
 TEND_RUNS_TASK = "streamgauge.rescore.tend"
 RETRAIN_TASK = "streamgauge.models.retrain"
 SHADOW_TASK = "streamgauge.models.shadow"
+MIRROR_TASK = "streamgauge.models.mirror"
 DRIFT_TASK = "streamgauge.drift"
 QUEUE_OF_TASK = {
     INGEST_TASK: READINGS,
@@ -48,6 +49,7 @@ QUEUE_OF_TASK = {
     TEND_RUNS_TASK: BATCH,
     RETRAIN_TASK: BATCH,
     SHADOW_TASK: BATCH,
+    MIRROR_TASK: BATCH,
     DRIFT_TASK: BATCH,
 }
 """What somebody waits for goes by ``readings`` and ``alerts``; what may take its time by ``batch``, with workers of its own."""

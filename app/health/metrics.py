@@ -11,13 +11,16 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_flask_exporter import PrometheusMetrics
 from redis import RedisError
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.connections import Connections, connections
 from streamgauge.metrics import (
+    CHALLENGER_GATE,
     DRIFT_CHANGED,
     LIVE_CLIENTS,
     LIVE_DROPPED,
+    MODEL_INFO,
     NEWEST_READING_AGE,
     READINGS_DEAD,
     READINGS_RECEIVED,
@@ -25,6 +28,7 @@ from streamgauge.metrics import (
 )
 from streamgauge.queue import QUEUES, queue_length
 from streamgauge.storage.drift import count_changed
+from streamgauge.storage.model_aliases import CHALLENGER, GENERAL, Alias, aliases, champion_of, latest_gate
 from streamgauge.storage.read_overview import read_newest_times
 
 log = logging.getLogger(__name__)
@@ -56,18 +60,37 @@ class ScrapeCollector(Collector):
             with self._linked.engine.connect() as connection:
                 newest = read_newest_times(connection, MAX_DEVICES)
                 changed = count_changed(connection, now)
+                models = _aliased_models(connection)
         except SQLAlchemyError:
             log.warning("ages of readings unavailable", exc_info=True)
         else:
             for device, newest_time in newest.items():
                 ages.add_metric([device], (now - newest_time).total_seconds())
             drifted.add_metric([], changed)
+            yield from models
         yield ages
         yield drifted
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Nothing: registering must not ask anybody."""
         return iter(())
+
+
+def _aliased_models(connection: Connection) -> list[GaugeMetricFamily]:
+    """Which models are champions and challengers, and what the gate says of the latter."""
+    info = GaugeMetricFamily(MODEL_INFO, "1 per alias of a model.", labels=["scope", "alias", "model", "sha256"])
+    gates = GaugeMetricFamily(CHALLENGER_GATE, "Whether the gate lets a challenger pass.", labels=["scope", "model"])
+    for alias in aliases(connection)[:MAX_DEVICES]:
+        info.add_metric([_scope(alias), alias.alias, str(alias.model_id), alias.sha256], 1)
+        if alias.alias == CHALLENGER:
+            gate = latest_gate(connection, alias.model_id, alias.device_id) or {}
+            current = gate.get("champion_id") == champion_of(connection, alias.device_id)
+            gates.add_metric([_scope(alias), str(alias.model_id)], float(current and gate.get("passed") is True))
+    return [info, gates]
+
+
+def _scope(alias: Alias) -> str:
+    return "all" if alias.device_id == GENERAL else alias.device or str(alias.device_id)
 
 
 class _Scrape:

@@ -140,6 +140,33 @@ class WorkerSettings(CommonSettings, StoreSettings, QueueSettings, LimitSettings
     forecast_keep_days: int = setting(
         "FORECAST_KEEP_DAYS", whole(1, 36_500), "After so many days forecasts are deleted.", default=90
     )
+    retrain_days: int = setting(
+        "RETRAIN_DAYS", whole(30, 3_650), "So many days of stored history at most train a model.", default=730
+    )
+    retrain_site_days: int = setting(
+        "RETRAIN_SITE_DAYS",
+        whole(14, 3_650),
+        "A station with so many days of history gets a model of its own, as challenger.",
+        default=60,
+    )
+    retrain_sites_max: int = setting(
+        "RETRAIN_SITES_MAX", whole(0, 100), "Most models of single stations that one retraining makes.", default=3
+    )
+    retrain_hard_limit_s: int = setting(
+        "RETRAIN_HARD_LIMIT_S",
+        whole(60, 86_400),
+        "After so long a retraining, or a comparison of models, is ended.",
+        default=7_200,
+    )
+    mlflow_url: str | None = setting(
+        "MLFLOW_URL",
+        url("http", "https"),
+        "MLflow tracking server that models are mirrored to; its credentials are MLflow's own variables. Not set: none.",
+        default=None,
+    )
+    mlflow_experiment: str = setting(
+        "MLFLOW_EXPERIMENT", name, "The experiment there that holds the models' runs.", default="streamgauge"
+    )
     worker_metrics_port: int = setting(
         "WORKER_METRICS_PORT", whole(0, 65_535), "Port of the workers' `/metrics`, on loopback; 0 for none.", default=0
     )

@@ -31,12 +31,13 @@ class MoveRefused(PermanentError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alias:
-    """Which model an alias means. ``device`` is the wire's name of a site model's station, None in the general scope."""
+    """Which model an alias means, with the model's hash. ``device``: the wire's name of the station; None in the general scope."""
 
     device_id: int
     device: str | None
     alias: str
     model_id: int
+    sha256: str
     moved_at: datetime
 
 
@@ -57,8 +58,9 @@ class Promotion:
 
 
 _ALIASES = text("""
-SELECT device_id, devices.name AS device, alias, model_id, moved_at
-FROM model_aliases LEFT JOIN devices ON devices.id = device_id ORDER BY device_id, alias
+SELECT model_aliases.device_id, devices.name AS device, alias, model_id, models.sha256, moved_at
+FROM model_aliases JOIN models ON models.id = model_id LEFT JOIN devices ON devices.id = model_aliases.device_id
+ORDER BY model_aliases.device_id, alias
 """)
 _PROMOTIONS = text("""
 SELECT p.id, p.device_id, devices.name AS device, p.alias, p.model_id, p.previous_model_id, p.action, p.gate, p.moved_by,

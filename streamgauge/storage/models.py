@@ -56,6 +56,7 @@ class StoredModel(ModelFacts):
         approved_at: when.
         retired_at: since when it is nowhere champion any more.
         has_files: whether it can be loaded from the database.
+        device: the wire's name of a site model's station.
     """
 
     id: int
@@ -66,6 +67,7 @@ class StoredModel(ModelFacts):
     approved_at: datetime | None
     retired_at: datetime | None
     has_files: bool
+    device: str | None
 
     @property
     def usable(self) -> bool:
@@ -94,7 +96,8 @@ _ADD_FILE = text(
 )
 _SELECT = f"""
 SELECT id, sha256, card, created_at, approved_by, approved_at, retired_at, {_FACTS},
-       EXISTS (SELECT FROM model_files WHERE model_id = models.id) AS has_files
+       EXISTS (SELECT FROM model_files WHERE model_id = models.id) AS has_files,
+       (SELECT name FROM devices WHERE devices.id = models.device_id) AS device
 FROM models
 """
 

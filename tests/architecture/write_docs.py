@@ -59,6 +59,18 @@ COMPUTED_METRICS = (
         "Stations whose newest weekly drift report says changed; asked of Postgres at each scrape.",
     ),
     (
+        metrics.MODEL_INFO,
+        "gauge",
+        "scope, alias, model, sha256",
+        "1 for each alias: which model is champion or challenger of all stations, or of one.",
+    ),
+    (
+        metrics.CHALLENGER_GATE,
+        "gauge",
+        "scope, model",
+        "1 where the gate lets a challenger pass against the present champion, else 0.",
+    ),
+    (
         "flask_http_request_duration_seconds",
         "histogram",
         "method, status, url_rule",
