@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Literal, ParamSpec, TypeVar
 
-from flask import Response, request
+from flask import Response, g, request
 
 from app.connections import connections
 from app.errors import problem
@@ -45,6 +45,11 @@ def needs(scope: Scope) -> Callable[[Callable[P, R]], Callable[P, R | Response]]
     return decorate
 
 
+def token_name() -> str:
+    """The name of the token that this call was let in with; empty for a session."""
+    return str(g.get("api_token_name", ""))
+
+
 def _refusal(scope: Scope) -> Response | None:
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer":
@@ -56,6 +61,7 @@ def _refusal(scope: Scope) -> Response | None:
             return problem(
                 403, "Scope missing", f"This call needs a token with the scope {scope!r}; this one has not got it."
             )
+        g.api_token_name = known.name
         return None
     if scope == "read" and signed_in_user() is not None:
         return None

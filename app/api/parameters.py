@@ -99,6 +99,23 @@ def decode_name_cursor(cursor: str) -> str:
     return name
 
 
+def encode_id_cursor(before: int) -> str:
+    """An opaque cursor: the next page begins below this number."""
+    return base64.urlsafe_b64encode(f"i{before}".encode()).decode().rstrip("=")
+
+
+def decode_id_cursor(cursor: str) -> int:
+    """The number in a cursor.
+
+    Raises:
+        BadRequest: it is none of ours.
+    """
+    text = _decode(cursor).removeprefix("i")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        raise BadRequest("cursor is none that this API gave out")
+    return int(text)
+
+
 def _decode(cursor: str) -> str:
     try:
         return base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)).decode()

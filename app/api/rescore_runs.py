@@ -1,0 +1,189 @@
+"""``/api/v1/rescore-runs``: ask for stored readings to be scored again, follow it, cancel it (docs/rescoring.md)."""
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from flask import Response, request
+from werkzeug.exceptions import BadRequest, Conflict, NotFound
+
+from app.api.access import needs, token_name
+from app.api.answers import json_answer
+from app.api.blueprint import blueprint
+from app.api.parameters import decode_id_cursor, encode_id_cursor, read_time, read_whole
+from app.connections import connections
+from app.errors import problem
+from streamgauge.errors import QueueUnavailable
+from streamgauge.queue import TEND_RUNS_TASK, enqueue_batch
+from streamgauge.storage.rescore import (
+    ON_DEMAND,
+    FieldProblem,
+    Run,
+    RunRefused,
+    create_run,
+    list_runs,
+    read_run,
+    request_cancel,
+)
+
+log = logging.getLogger(__name__)
+
+FIELDS = ("devices", "from", "until", "model")
+MAX_RUNS = 100
+DEFAULT_RUNS = 20
+MAX_BODY_BYTES = 2**20
+MAX_ID = 2**63 - 1
+
+
+@blueprint.post("/rescore-runs")
+@needs("write")
+def post_rescore_run() -> Response:
+    """Ask for a run: 202 with the run and its ``Location``; 200 if the same run is open already."""
+    try:
+        asked = read_request(request.get_data(), datetime.now(UTC))
+        with connections().engine.begin() as connection:
+            created = create_run(connection, kind=ON_DEMAND, by=f"API token {token_name()}", **asked)
+    except RunRefused as error:
+        named = [{"field": item.field, "detail": item.detail} for item in error.problems]
+        return problem(422, "Run refused", f"The run was not made: {error}", errors=named)
+    _wake()
+    answer = json_answer({"run": run_object(_find(created.run_id))}, 200 if created.merged else 202)
+    answer.headers["Location"] = f"{blueprint.url_prefix}/rescore-runs/{created.run_id}"
+    return answer
+
+
+@blueprint.get("/rescore-runs")
+@needs("read")
+def get_rescore_runs() -> Response:
+    """Runs, newest first, without their reports: ``{"runs": […], "next": cursor or null}``."""
+    limit = read_whole(request.args, "limit", DEFAULT_RUNS, 1, MAX_RUNS)
+    cursor = request.args.get("cursor")
+    with connections().engine.connect() as connection:
+        runs = list_runs(connection, limit=limit + 1, before=decode_id_cursor(cursor) if cursor else None)
+    page = runs[:limit]
+    following = encode_id_cursor(page[-1].id) if len(runs) > limit else None
+    return json_answer({"runs": [run_object(run, with_report=False) for run in page], "next": following})
+
+
+@blueprint.get("/rescore-runs/<int:run_id>")
+@needs("read")
+def get_rescore_run(run_id: int) -> Response:
+    """One run with its progress and, once it has ended, its report."""
+    return json_answer({"run": run_object(_find(run_id))})
+
+
+@blueprint.post("/rescore-runs/<int:run_id>/cancel")
+@needs("write")
+def post_rescore_run_cancel(run_id: int) -> Response:
+    """Ask that a run ends; a chunk that is under way is finished, and what was written stays."""
+    run = _find(run_id)
+    with connections().engine.begin() as connection:
+        asked = request_cancel(connection, run_id)
+    if not asked:
+        raise Conflict(f"Run {run_id} has ended already: it is {run.state}.")
+    _wake()
+    return json_answer({"run": run_object(_find(run_id))}, 202)
+
+
+def read_request(payload: bytes, now: datetime) -> dict[str, Any]:
+    """The arguments of ``create_run`` in a request's body.
+
+    Args:
+        payload: the body.
+        now: stands in for ``until``.
+
+    Raises:
+        BadRequest: it is no JSON object.
+        RunRefused: fields that are unknown, missing or of another type.
+    """
+    if len(payload) > MAX_BODY_BYTES:
+        raise BadRequest(f"The body is longer than {MAX_BODY_BYTES} bytes")
+    try:
+        body = orjson.loads(payload)
+    except (orjson.JSONDecodeError, RecursionError) as error:
+        raise BadRequest(f"The body is not JSON in UTF-8: {error}") from None
+    if not isinstance(body, dict):
+        raise BadRequest('The body must be a JSON object, for example {"from": "2026-01-01T00:00:00Z"}')
+    problems = [
+        FieldProblem(name[:64], f"unknown; known are {', '.join(FIELDS)}") for name in body if name not in FIELDS
+    ][:10]
+    asked: dict[str, Any] = {"devices": _devices(body, problems), "model": _model(body, problems)}
+    asked |= {"since": _time(body, "from", None, problems), "until": _time(body, "until", now, problems)}
+    if problems:
+        raise RunRefused(problems)
+    return asked
+
+
+def run_object(run: Run, *, with_report: bool = True) -> dict[str, Any]:
+    """A run as the API shows it."""
+    asked = run.parameters
+    shown = {
+        "id": run.id,
+        "kind": run.kind,
+        "state": run.state,
+        **{name: asked.get(name) for name in FIELDS},
+        "model_sha256": run.model_sha256,
+        "created_at": run.created_at,
+        "created_by": run.created_by,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "cancel_requested_at": run.cancel_requested_at,
+        "chunks": {"all": run.chunks, "done": run.chunks_done, "failed": run.chunks_failed},
+        "readings": {"all": run.readings, "done": run.readings_done},
+        "readings_per_s": run.readings_per_s,
+        "eta_s": run.eta_s,
+        "error": run.error,
+    }
+    return shown | {"report": run.report} if with_report else shown
+
+
+def _find(run_id: int) -> Run:
+    run = None
+    if run_id <= MAX_ID:
+        with connections().engine.connect() as connection:
+            run = read_run(connection, run_id)
+    if run is None:
+        raise NotFound("No re-scoring run has this number.")
+    return run
+
+
+def _wake() -> None:
+    try:
+        enqueue_batch(connections().producer, TEND_RUNS_TASK, expires_s=60)
+    except QueueUnavailable:
+        # The run is written down; beat wakes the batch worker every few seconds.
+        log.warning("batch worker not woken", exc_info=True)
+
+
+def _devices(body: Mapping[str, Any], problems: list[FieldProblem]) -> list[str] | None:
+    devices = body.get("devices")
+    if devices is None or (isinstance(devices, list) and all(isinstance(name, str) for name in devices)):
+        return devices
+    problems.append(FieldProblem("devices", "must be an array of names, or null for every station"))
+    return None
+
+
+def _model(body: Mapping[str, Any], problems: list[FieldProblem]) -> str:
+    model = body.get("model", "champion")
+    if isinstance(model, str):
+        return model
+    problems.append(FieldProblem("model", "must be champion, challenger or a model's SHA-256"))
+    return ""
+
+
+def _time(
+    body: Mapping[str, Any], name: str, default: datetime | None, problems: list[FieldProblem]
+) -> datetime | None:
+    value = body.get(name)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, str) or not value:
+        problems.append(FieldProblem(name, "must be an RFC 3339 time, for example 2018-06-22T12:00:00Z"))
+        return None
+    try:
+        return read_time({name: value}, name, datetime.max)  # noqa: DTZ901 - never used: the value is there
+    except BadRequest as error:
+        problems.append(FieldProblem(name, str(error.description)))
+        return None
