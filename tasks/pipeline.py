@@ -20,13 +20,15 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from streamgauge.errors import DeadReason
 from streamgauge.queue import Loss
 from streamgauge.reading import from_microseconds
+from streamgauge.scoring.calibration import Calibrations
 from streamgauge.scoring.model import Model
 from streamgauge.storage.dead_letters import write_dead_letters
-from streamgauge.storage.models import ensure_model
 from streamgauge.storage.partitions import make_partitions, month_of
 from tasks.attribute import DeviceDirectory, attribute
-from tasks.clean import clean, gather
+from tasks.calibration_memory import CalibrationMemory
+from tasks.clean import CleanSeries, clean, gather
 from tasks.decode import Accepted, SensorDirectory, decode
+from tasks.models_in_use import ModelsInUse
 from tasks.publish import publish
 from tasks.score import score_series
 from tasks.store import Stored, store
@@ -57,8 +59,12 @@ class Services:
     live_max_events: int
     sensors: SensorDirectory = field(default_factory=SensorDirectory)
     accepted: Accepted = field(default_factory=Accepted)
-    model_id: int | None = None
+    models: ModelsInUse = field(init=False)
+    calibrations: CalibrationMemory = field(default_factory=CalibrationMemory)
     months: set[datetime] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.models = ModelsInUse(self.model)
 
 
 @dataclass(slots=True)
@@ -109,18 +115,17 @@ def ingest(work: Work, services: Services) -> Outcome:
     make_months(services, decoded.work)
     outcome = Outcome(lost=decoded.lost, uplinks=decoded.outcomes, problems=decoded.problems)
     with services.engine.begin() as connection:
-        model_id = remember_model(connection, services)
+        services.models.refresh(connection)
         work_known, devices, unknown = attribute(connection, decoded.work, services.directory)
         outcome.lost += unknown
         if len(work_known):
             series = gather(connection, work_known, devices)
             cleaned = clean(series, devices)
-            scored = score_series(cleaned, services.model)
-            stored = store(connection, work_known, devices, scored, model_id)
+            scored = score_series(cleaned, services.models, calibrations_of(connection, cleaned, services))
+            stored = store(connection, work_known, devices, scored)
             outcome.stored.append(stored)
             outcome.lost += stored.conflicting
         write_dead_letters(connection, [*work.refused, *(reading.letter for reading in outcome.lost)])
-    services.model_id = model_id
     for stored in outcome.stored:
         publish(services.redis, stored, services.live_max_events)
     return outcome
@@ -138,7 +143,8 @@ def ingest_each(work: Work, services: Services) -> Outcome:
         # What is remembered may be what is wrong: a partition dropped, a device or model deleted meanwhile.
         services.directory.forget()
         services.sensors.forget()
-        services.model_id = None
+        services.models.forget()
+        services.calibrations.forget()
         services.months.clear()
         if is_transient(error):
             raise
@@ -200,11 +206,11 @@ def make_months(services: Services, work: Work) -> None:
         services.months |= present
 
 
-def remember_model(connection: Connection, services: Services) -> int:
-    """The model's id, asked for once per process."""
-    if services.model_id is not None:
-        return services.model_id
-    return ensure_model(connection, services.model.sha256, dict(services.model.card))
+def calibrations_of(connection: Connection, cleaned: CleanSeries, services: Services) -> Calibrations:
+    """The calibrations of the stations that are judged, each for its model."""
+    stations = np.unique(cleaned.series.station)
+    model_of = dict(zip(stations.tolist(), services.models.ids(stations).tolist(), strict=True))
+    return services.calibrations.read(connection, model_of, int(cleaned.series.time_us.min()))
 
 
 def _distinct_days(work: Work) -> list[int]:

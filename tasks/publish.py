@@ -4,12 +4,14 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import orjson
 from redis import Redis, RedisError
 
 from streamgauge import metrics
 from streamgauge.live import stream
 from streamgauge.reading import FLOAT_FIELDS, SIMULATED, format_time, from_microseconds, is_simulated
+from streamgauge.scoring.anomaly import SURPRISES
 from streamgauge.storage.write_readings import MODEL_FIELDS
 from tasks.store import Stored
 
@@ -43,6 +45,8 @@ def new_objects(stored: Stored) -> list[dict[str, Any]]:
         objects.append(reading)
     for row, reasons in new.reasons.items():
         objects[row]["reasons"] = reasons
+    for row in np.flatnonzero(new.surprise).tolist():
+        objects[row]["surprise"] = SURPRISES[new.surprise[row]]
     for row, extra in new.extra.items():
         if is_simulated(extra):
             objects[row][SIMULATED] = True
@@ -51,7 +55,7 @@ def new_objects(stored: Stored) -> list[dict[str, Any]]:
 
 def changed_object(row: Mapping[str, Any]) -> dict[str, Any]:
     """A stored row whose verdict changed, as the live stream's object."""
-    fields = (*FLOAT_FIELDS, *MODEL_FIELDS, "flags", "reasons")
+    fields = (*FLOAT_FIELDS, *MODEL_FIELDS, "surprise", "flags", "reasons")
     present = {name: row[name] for name in fields if row[name] is not None}
     if is_simulated(row["extra"]):
         present[SIMULATED] = True

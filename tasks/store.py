@@ -14,6 +14,7 @@ from streamgauge.quality.check import check_ranges
 from streamgauge.quality.flags import Flag
 from streamgauge.quality.reasons import describe
 from streamgauge.reading import QUANTITIES, format_time, from_microseconds
+from streamgauge.scoring.anomaly import SURPRISES
 from streamgauge.storage.devices import Device
 from streamgauge.storage.write_readings import (
     MODEL_FIELDS,
@@ -52,21 +53,21 @@ class Stored:
         return len(self.names) + self.duplicates
 
 
-def store(connection: Connection, work: Work, devices: Sequence[Device], scored: ScoredSeries, model_id: int) -> Stored:
+def store(connection: Connection, work: Work, devices: Sequence[Device], scored: ScoredSeries) -> Stored:
     """Write new readings and changed verdicts; find out which readings were there before, and whether they agree."""
     rows = scored.clean.series.origin[scored.clean.fresh]
-    new = _judged(work.take(rows), scored, model_id)
+    new = _judged(work.take(rows), scored)
     insert_readings(connection, new)
     stored = Stored(new=new, names=[work.device[row] for row in rows.tolist()], changed=[])
     if len(scored.clean.changed):
         names = {device.id: device.name for device in devices}
-        changed = update_verdicts(connection, _changed_rows(scored), model_id)
+        changed = update_verdicts(connection, _changed_rows(scored))
         stored.changed = [row | {"device": names[row["device_id"]]} for row in changed]
     _settle_repeats(connection, work, devices, scored.clean.series.repeated.tolist(), stored)
     return stored
 
 
-def _judged(new: Work, scored: ScoredSeries, model_id: int) -> JudgedReadings:
+def _judged(new: Work, scored: ScoredSeries) -> JudgedReadings:
     places, checked, count = scored.clean.fresh, scored.clean.checked, len(scored.clean.fresh)
     flags = {
         name: checked.flags[places] if name == "level_m" else check_ranges(name, column)
@@ -80,6 +81,8 @@ def _judged(new: Work, scored: ScoredSeries, model_id: int) -> JudgedReadings:
     for name in flags.keys() - {"level_m"}:
         for row in np.flatnonzero(flags[name] == Flag.FAIL).tolist():
             reasons.setdefault(row, {})[name] = NO_RANGES
+    for row in np.flatnonzero(scored.judged.surprise[:count]).tolist():
+        reasons.setdefault(row, {})["score"] = scored.judged.reason(row)
     return JudgedReadings(
         device_id=scored.clean.series.station[places],
         time_us=new.time_us,
@@ -93,7 +96,8 @@ def _judged(new: Work, scored: ScoredSeries, model_id: int) -> JudgedReadings:
         low_m=scored.expected.low_m[:count],
         high_m=scored.expected.high_m[:count],
         score=scored.score[:count],
-        model_id=model_id,
+        model_id=scored.model_id[:count],
+        surprise=scored.judged.surprise[:count],
     )
 
 
@@ -114,15 +118,18 @@ def _changed_rows(scored: ScoredSeries) -> list[dict[str, Any]]:
     series, first = scored.clean.series, len(scored.clean.fresh)
     rows = []
     for number, place in enumerate(scored.clean.changed.tolist(), start=first):
-        reason = _reason(scored, place)
+        reasons = {"level_m": _reason(scored, place), "score": scored.judged.reason(number)}
+        reasons = {name: reason for name, reason in reasons.items() if reason}
         expected = {name: _or_none(getattr(scored.expected, name)[number]) for name in MODEL_FIELDS[:3]}
         rows.append(
             {
                 "device_id": int(series.station[place]),
                 "time": format_time(from_microseconds(int(series.time_us[place]))),
                 "flag": int(scored.clean.checked.flags[place]),
-                "reasons": {"level_m": reason} if reason else None,
+                "reasons": reasons or None,
                 "score": _or_none(scored.score[number]),
+                "surprise": SURPRISES[scored.judged.surprise[number]] or None,
+                "model_id": int(scored.model_id[number]),
                 **expected,
             }
         )

@@ -3,8 +3,9 @@
 Live, batch and edge call this.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,20 @@ class Judged:
     why: NDArray[np.int8]
     rate_m_per_h: FloatArray
 
+    @classmethod
+    def joined(cls, parts: "Sequence[Judged]", places: IntArray) -> "Judged":
+        """The verdicts of several calls as one.
+
+        Args:
+            parts: what the calls gave.
+            places: where each of their targets stands, first those of the first part: a permutation, int64[m].
+        """
+        order = np.argsort(places)
+        checked = Checked(*(_together(name, [part.checked for part in parts], order) for name in Checked.__slots__))
+        expected = Expected(*(_together(name, [part.expected for part in parts], order) for name in Expected.__slots__))
+        rest = {name: _together(name, parts, order) for name in ("score", "surprise", "why", "rate_m_per_h")}
+        return cls(checked, expected, **rest)
+
     def reason(self, place: int) -> dict[str, str | float] | None:
         """Why the target at a place is marked, as JSON can hold it; ``None`` where it is not.
 
@@ -78,6 +93,11 @@ class Judged:
         if np.isfinite(self.rate_m_per_h[place]):
             reason["rate_m_per_h"] = round(float(self.rate_m_per_h[place]), _RATE_DIGITS)
         return reason
+
+
+def _together(name: str, parts: Sequence[object], order: IntArray) -> NDArray[Any]:
+    together: NDArray[Any] = np.concatenate([getattr(part, name) for part in parts])[order]
+    return together
 
 
 def judge(

@@ -57,17 +57,19 @@ WHYS = (
     "rough",
     "creeps",
     "sensors_disagree",
+    "attenuated_signal",
+    "unlike_neighbours",
 )
 """Why a surprise is called so, by number. Append only: pages have words for each."""
 
 _FAULTY_CHECKS = {
     "gross_range": "failed_check",
+    "syntax": "failed_check",
     "spike": "spike",
     "flat_line": "flat_line",
-    "attenuated_signal": "flat_line",
-    "attenuated": "flat_line",
-    "multi_variate": "sensors_disagree",
-    "neighbour": "sensors_disagree",
+    "attenuated_signal": "attenuated_signal",
+    "follows_barometer": "sensors_disagree",
+    "pressure": "sensors_disagree",
 }
 _WHY_OF_CHECK = np.array([WHYS.index(_FAULTY_CHECKS.get(name, "")) for name in CHECKS], dtype=np.int8)
 """Per check why a reading that it flags is a fault; 0: it leaves that open."""
@@ -147,7 +149,8 @@ def _came_back(recent: Recent, step_m: FloatArray) -> BoolArray:
 
 
 def _same(level: FloatArray, rows: int, size: FloatArray) -> BoolArray:
-    return np.abs(level[0] - level[rows + 1]) <= size / 4
+    same: BoolArray = np.abs(level[0] - level[rows + 1]) <= size / 4
+    return same
 
 
 def _roughness(step_m: FloatArray) -> FloatArray:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
 from streamgauge.reading import FLOAT_FIELDS, QUANTITIES, to_microseconds
+from streamgauge.scoring.anomaly import SURPRISES
 from streamgauge.storage.binary_copy import copy_in
 
 MODEL_FIELDS = ("expected_m", "low_m", "high_m", "score")
@@ -24,8 +25,11 @@ _COPIED = (
     "reasons",
     *MODEL_FIELDS,
     "model_id",
+    "surprise",
     "received_at",
 )
+
+_SURPRISE_TEXTS = tuple(name or "\\N" for name in SURPRISES)
 
 _STAGE = text(f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming ON COMMIT DELETE ROWS AS SELECT {", ".join(_COPIED)} FROM readings WITH NO DATA
@@ -37,11 +41,13 @@ INSERT INTO readings ({", ".join(_COPIED)}) SELECT {", ".join(_COPIED)} FROM inc
 _UPDATE = text("""
 UPDATE readings SET
     flags = readings.flags || jsonb_build_object('level_m', judged.flag),
-    reasons = NULLIF(COALESCE(readings.reasons, '{}') - 'level_m' || COALESCE(judged.reasons, '{}'), '{}'),
-    expected_m = judged.expected_m, low_m = judged.low_m, high_m = judged.high_m, score = judged.score, model_id = :model_id
+    reasons = NULLIF(COALESCE(readings.reasons, '{}') - 'level_m' - 'score' || COALESCE(judged.reasons, '{}'), '{}'),
+    expected_m = judged.expected_m, low_m = judged.low_m, high_m = judged.high_m, score = judged.score,
+    surprise = judged.surprise, model_id = judged.model_id
 FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS judged(
     device_id bigint, time timestamptz, flag smallint, reasons jsonb,
-    expected_m double precision, low_m double precision, high_m double precision, score double precision)
+    expected_m double precision, low_m double precision, high_m double precision, score double precision,
+    surprise text, model_id integer)
 WHERE readings.device_id = judged.device_id AND readings.time = judged.time
 RETURNING readings.*
 """)
@@ -65,7 +71,8 @@ class JudgedReadings:
         flags: by row, QARTOD flag per quantity, as JSON text.
         reasons: by row, why a quantity is flagged, as JSON-able objects; rows without a reason are absent.
         expected_m: float64[n], NaN where nothing could be expected; likewise low_m, high_m and score.
-        model_id: the row of ``models`` that made those.
+        model_id: the row of ``models`` that made those, int64[n].
+        surprise: whose doing a marked level is, an index of ``anomaly.SURPRISES``, int8[n].
     """
 
     device_id: NDArray[np.int64]
@@ -80,7 +87,8 @@ class JudgedReadings:
     low_m: NDArray[np.float64]
     high_m: NDArray[np.float64]
     score: NDArray[np.float64]
-    model_id: int
+    model_id: NDArray[np.int64]
+    surprise: NDArray[np.int8]
 
 
 def insert_readings(connection: Connection, readings: JudgedReadings) -> int:
@@ -92,16 +100,15 @@ def insert_readings(connection: Connection, readings: JudgedReadings) -> int:
     return connection.execute(_INSERT).rowcount
 
 
-def update_verdicts(connection: Connection, rows: Sequence[Mapping[str, Any]], model_id: int) -> list[dict[str, Any]]:
+def update_verdicts(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Change the verdict on stored levels, as a later reading shows them in another light; returns the rows as they are now.
 
     Args:
         connection: a connection in a transaction that holds the devices' locks.
-        rows: each with device_id, time (ISO 8601), flag, reasons (``{"level_m": …}`` or ``None``), expected_m, low_m,
-            high_m, score.
-        model_id: the model that made the scores.
+        rows: each with device_id, time (ISO 8601), flag, reasons (``{"level_m": …, "score": …}`` or ``None``), expected_m,
+            low_m, high_m, score, surprise (or ``None``), model_id.
     """
-    values = {"rows": orjson.dumps(list(rows)).decode(), "model_id": model_id}
+    values = {"rows": orjson.dumps(list(rows)).decode()}
     return [dict(row) for row in connection.execute(_UPDATE, values).mappings()]
 
 
@@ -130,7 +137,9 @@ def _copy_lines(readings: JudgedReadings) -> str:
     columns.append(readings.flags)
     columns.append(_json_column(readings.reasons, nothing))
     columns += [_numbers(getattr(readings, name)) for name in MODEL_FIELDS]
-    columns += [[str(readings.model_id)] * rows, _times(readings.received_us)]
+    columns.append([str(number) for number in readings.model_id.tolist()])
+    columns.append([_SURPRISE_TEXTS[number] for number in readings.surprise.tolist()])
+    columns.append(_times(readings.received_us))
     return "\n".join(map("\t".join, zip(*columns, strict=True))) + "\n"
 
 

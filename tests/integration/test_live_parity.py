@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from streamgauge.reading import to_microseconds
+from streamgauge.scoring.anomaly import SURPRISES
 from streamgauge.scoring.judge import judge
 from streamgauge.scoring.model import Model
 from tests.support.system import PROJECT, running_system
@@ -21,7 +22,7 @@ def test_flags_expectations_and_scores_stored_live_equal_those_of_one_pass(tmp_p
             system.run("-m", "simulator", "replay", str(RECORD), "--device", kind, "--rate", "max", "--as", kind)
         # A single message's sender hears of the broker's word only; the batches' one of the commit.
         system.subscriber.stop()
-        columns = "time, level_m, (flags->>'level_m')::int AS flag, expected_m, low_m, high_m, score"
+        columns = "time, level_m, (flags->>'level_m')::int AS flag, expected_m, low_m, high_m, score, surprise"
         stored = {
             kind: system.rows(
                 f"SELECT {columns} FROM readings JOIN devices ON id = device_id WHERE name = :name ORDER BY time",
@@ -41,3 +42,4 @@ def test_flags_expectations_and_scores_stored_live_equal_those_of_one_pass(tmp_p
             live = np.array([getattr(row, name) for row in rows], dtype=np.float64)
             np.testing.assert_array_equal(live, getattr(whole.expected, name), err_msg=name)
         np.testing.assert_array_equal(np.array([row.score for row in rows], dtype=np.float64), whole.score)
+        assert [row.surprise or "" for row in rows] == [SURPRISES[number] for number in whole.surprise]
