@@ -17,6 +17,8 @@ RISING_FAST_M_PER_H = 0.20
 STEADY_M_PER_H = 0.01
 """Below so much a level is steady: what a gauge that shows 3 mm steps gives in still water."""
 SURPRISES = ("event", "fault")
+RATED = ("rising_like_water", "falling_like_water", "falls_faster_than_water")
+"""Reasons that are said with the rate of change."""
 FADING_SHARE = 0.5
 """A reading begins to fade when so much of its station's silence limit is over."""
 
@@ -119,8 +121,12 @@ def surprise_of(
 
 def why_text(reason: Mapping[str, Any] | None, t: Words) -> str:
     """Why a reading counts as event or fault, as a clause; empty for no reason, and for one that has no words here."""
-    key = f"why.{(reason or {}).get('why', '')}"
-    return t(key) if t.knows(key) else ""
+    found = reason or {}
+    key, rate = f"why.{found.get('why', '')}", found.get("rate_m_per_h")
+    if not t.knows(key):
+        return ""
+    with_rate = found["why"] in RATED and isinstance(rate, int | float)
+    return t("why.with_rate", why=t(key), rate=rate_text(rate, t)) if with_rate else t(key)
 
 
 def state_key(state: State, surprise: Quality | None) -> str:

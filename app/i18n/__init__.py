@@ -16,6 +16,8 @@ LANGUAGES = ("en", "vi")
 LANGUAGE_COOKIE = "streamgauge_language"
 CLIENT_PREFIX = "js."
 """Keys with this prefix are handed to the scripts of the pages."""
+SHARED_PREFIX = "why."
+"""Keys that pages and scripts both say; scripts have them under their whole name."""
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 YEAR_S = 365 * DAY_S
@@ -86,7 +88,9 @@ class Words:
     def for_scripts(self) -> dict[str, str]:
         """The texts that scripts need, without their prefix."""
         return {
-            key.removeprefix(CLIENT_PREFIX): text for key, text in self._texts.items() if key.startswith(CLIENT_PREFIX)
+            key.removeprefix(CLIENT_PREFIX): text
+            for key, text in self._texts.items()
+            if key.startswith((CLIENT_PREFIX, SHARED_PREFIX))
         }
 
 

@@ -2,7 +2,7 @@
 "use strict";
 
 window.streamgauge.Chart = (() => {
-  const { say, number, locale, now } = window.streamgauge;
+  const { say, knows, number, locale, now } = window.streamgauge;
   const AXIS_WIDTH = 58;
   const MARK_REACH_PX = 9;
   const MOST_POINTS = 4_000;
@@ -394,7 +394,7 @@ window.streamgauge.Chart = (() => {
       const flag = (reading.flags || {}).level_m ?? 9;
       const level = reading.level_m ?? null;
       this.put(this.content.level, seconds, [flag === 4 ? null : level, reading.expected_m ?? null, reading.low_m ?? null, reading.high_m ?? null]);
-      if (level !== null) this.putMark(seconds, level, flag, reading.score ?? null, reading.surprise ?? "");
+      if (level !== null) this.putMark(seconds, level, flag, reading.score ?? null, reading.surprise ?? "", reading.reasons?.score?.why);
       for (const other of this.content.others) if (reading[other.name] != null) this.put(other.columns, seconds, [reading[other.name]]);
       if (flag !== 4) [level, reading.low_m, reading.high_m].forEach((value) => this.widen(value, level));
     }
@@ -420,12 +420,13 @@ window.streamgauge.Chart = (() => {
       values.forEach((value, index) => columns[index + 1].splice(at, 0, value));
     }
 
-    putMark(time, level, flag, score, surprise) {
+    putMark(time, level, flag, score, surprise, reason) {
       const marks = this.content.marks.filter((mark) => mark.time !== time);
       const key = flag === 4 ? "fail" : flag === 3 ? "suspect" : "good";
       const isAnomalous = score !== null && score >= this.content.anomaly;
       if (key !== "good" || isAnomalous) {
-        const why = surprise ? say(`surprise.${surprise}`) : "";
+        const word = surprise ? say(`surprise.${surprise}`) : "";
+        const why = knows(`why.${reason}`) ? `${word}: ${say(`why.${reason}`)}` : word;
         marks.push({ time, level, flag: key, score, surprise, why, text: key === "good" ? "" : say(`flag.${key}`) });
       }
       this.content.marks = marks;

@@ -13,6 +13,7 @@ window.streamgauge = (() => {
   const FADING_SHARE = 0.5;
 
   const say = (key, values = {}) => words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  const knows = (key) => key in words;
   const now = () => Date.now() + clockOffsetMs;
   const number = (value, decimals) =>
     new Intl.NumberFormat(locale, { minimumFractionDigits: decimals, maximumFractionDigits: decimals }).format(value);
@@ -135,5 +136,5 @@ window.streamgauge = (() => {
 
   tick();
   setInterval(tick, 5_000);
-  return { say, number, now, tick, locale, Live };
+  return { say, knows, number, now, tick, locale, Live };
 })();
