@@ -56,7 +56,7 @@ LIMITS: Mapping[str, Limit] = {
     "spread": Limit(factor=1.5, floor=0.40),
     "interval": Limit(factor=1.5, floor=0.30),
     "flagged_share": Limit(factor=2.0, floor=0.02),
-    "marked_share": Limit(factor=2.0, floor=0.02),
+    "marked_share": Limit(factor=2.0, floor=0.01),
     "next_error": Limit(factor=1.25, floor=1.10),
     "forecast_error": Limit(factor=1.25, floor=1.10),
 }

@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
+from streamgauge.reading import from_microseconds
+from streamgauge.scoring.forecast.horizons import BUCKET_S
 from streamgauge.storage.binary_copy import POSTGRES_EPOCH_US, copy_rows
 from streamgauge.storage.devices import Device
 
@@ -26,15 +29,26 @@ WHERE devices.decommissioned_at IS NULL
 ORDER BY track.through NULLS LAST, devices.id LIMIT :limit
 """)
 _NAMED = text("SELECT id, name FROM devices WHERE name = ANY(:names)")
-_ROWS = """
+_COLUMNS = """time, COALESCE(level_m, 'NaN') AS level_m, COALESCE((flags->>'level_m')::smallint, 9::smallint) AS flag"""
+_IS_REAL = "COALESCE(extra->>'simulated', '0') IN ('0', '0.0')"
+_ROWS = f"""
 SELECT wanted.device_id, near.* FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[])
      AS wanted(device_id, since, until)
 CROSS JOIN LATERAL (
-  SELECT time, COALESCE(level_m, 'NaN') AS level_m, COALESCE((flags->>'level_m')::smallint, 9::smallint) AS flag,
-         {others}
-  FROM readings WHERE device_id = wanted.device_id AND time >= wanted.since AND time <= wanted.until
-    AND COALESCE(extra->>'simulated', '0') IN ('0', '0.0')
+  SELECT {_COLUMNS}, {{others}} FROM readings
+  WHERE device_id = wanted.device_id AND time >= wanted.since AND time <= wanted.until AND {_IS_REAL}
   ORDER BY time DESC LIMIT %s) AS near
+"""
+_SPARSE_ROWS = f"""
+SELECT wanted.device_id, near.* FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[])
+     AS wanted(device_id, since, until)
+CROSS JOIN LATERAL generate_series(date_bin('{BUCKET_S} s', wanted.since, '2000-01-01+00'), wanted.until, '{BUCKET_S} s')
+     AS bucket
+CROSS JOIN LATERAL (
+  SELECT {_COLUMNS}, {{others}} FROM readings
+  WHERE device_id = wanted.device_id AND time >= bucket AND time < bucket + interval '{BUCKET_S} s'
+    AND time >= wanted.since AND time < wanted.until AND level_m IS NOT NULL AND {_IS_REAL}
+  ORDER BY time DESC LIMIT 1) AS near
 """
 OTHERS = ("rainfall_mm", "temperature_c", "flow_m3_s")
 """Quantities that may help to forecast the level; NaN where they are absent or failed their check."""
@@ -103,6 +117,9 @@ def find_ids(connection: Connection, names: Sequence[str]) -> dict[str, int]:
 def read_rows(connection: Connection, until: Mapping[int, datetime], *, reach: timedelta, most: int) -> dict[int, Rows]:
     """The newest stretch of some stations' readings.
 
+    Of a sensor that reports so often that ``most`` rows do not reach back far enough, the time before them is told by the last
+    reading with a level of each five minutes: forecasts look at no more of it (``horizons.BUCKET_S``).
+
     Args:
         connection: a connection in a transaction.
         until: by station, the time of the last row that is wanted.
@@ -113,15 +130,30 @@ def read_rows(connection: Connection, until: Mapping[int, datetime], *, reach: t
         By station; one without any row has empty columns.
     """
     stations = sorted(until)
-    moments = [until[station] for station in stations]
-    parameters = (stations, [moment - reach for moment in moments], moments, most)
-    found = copy_rows(connection, _ROWS.format(others=", ".join(map(_other, OTHERS))), parameters, _FIELDS)
+    since = {station: until[station] - reach for station in stations}
+    found = _read(connection, _ROWS, since, until, most)
+    counts = np.bincount(np.searchsorted(stations, found["device_id"]), minlength=len(stations))
+    crowded = [station for station, count in zip(stations, counts.tolist(), strict=True) if count >= most]
+    if crowded:
+        oldest = {station: _oldest(found, station) for station in crowded}
+        found = np.concatenate([found, _read(connection, _SPARSE_ROWS, since, oldest)])
     found = found[np.lexsort((found["time"], found["device_id"]))]
-    edges = np.searchsorted(found["device_id"], [*stations, np.iinfo(np.int64).max])
-    return {
-        station: _rows(found[first:last])
-        for station, first, last in zip(stations, edges[:-1].tolist(), edges[1:].tolist(), strict=True)
-    }
+    edges = np.searchsorted(found["device_id"], [*stations, np.iinfo(np.int64).max]).tolist()
+    return {station: _rows(found[first:last]) for station, (first, last) in zip(stations, pairwise(edges), strict=True)}
+
+
+def _read(
+    connection: Connection, query: str, since: Mapping[int, datetime], until: Mapping[int, datetime], *limits: int
+) -> NDArray[Any]:
+    stations = sorted(until)
+    spans = ([since[station] for station in stations], [until[station] for station in stations])
+    statement = query.format(others=", ".join(map(_other, OTHERS)))
+    return copy_rows(connection, statement, (stations, *spans, *limits), _FIELDS)
+
+
+def _oldest(found: NDArray[Any], station: int) -> datetime:
+    oldest_us = int(found["time"][found["device_id"] == station].min())
+    return from_microseconds(oldest_us + POSTGRES_EPOCH_US)
 
 
 def _other(name: str) -> str:
