@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
 from streamgauge.storage.binary_copy import POSTGRES_EPOCH_US, copy_array_in, copy_rows
+from streamgauge.storage.devices import Device, station_quality
 
 SLOT_SPACE = 0x5352
 """Key space ("SR") of the two-key advisory locks that bound how many chunks are under way at once."""
-
-NO_SURPRISE, EVENT, FAULT = 0, 1, 2
-"""As in ``streamgauge.scoring.anomaly``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +65,7 @@ class Rescored:
         time_us: microseconds since 1970, int64[m].
         level_flag: int16[m].
         expected_m: NaN where nothing was expected, float64[m]; likewise low_m, high_m and score.
-        surprise: ``NO_SURPRISE``, ``EVENT`` or ``FAULT``, int16[m].
+        surprise: ``anomaly.NO_SURPRISE``, ``EVENT`` or ``FAULT``, int16[m].
     """
 
     time_us: NDArray[np.int64]
@@ -134,7 +132,7 @@ _FINISH = text("""
 UPDATE rescore_chunks SET state = :state, readings = :readings, report = CAST(:report AS jsonb), done_at = clock_timestamp()
 WHERE run_id = :run AND number = :number AND state = 'waiting'
 """)
-_LIMITS = text("SELECT gross_min_m, gross_max_m, quality FROM devices WHERE id = :id")
+_DEVICE = text("SELECT name, gross_min_m, gross_max_m, quality FROM devices WHERE id = :id")
 
 
 def take_slot(connection: Connection, slots: int) -> int | None:
@@ -218,10 +216,14 @@ def finish_chunk(connection: Connection, chunk: Chunk, state: str, readings: int
     connection.execute(_FINISH, {"run": chunk.run_id, "number": chunk.number, **values})
 
 
-def read_limits(connection: Connection, device_id: int) -> dict[str, float]:
-    """The quality parameters of a station that differ from the defaults, as the live path takes them."""
-    row = connection.execute(_LIMITS, {"id": device_id}).one_or_none()
+def read_device(connection: Connection, device_id: int) -> Device:
+    """A station with what is set for its checks, as the live path takes it; decommissioned ones too.
+
+    Raises:
+        KeyError: there is none of this id.
+    """
+    row = connection.execute(_DEVICE, {"id": device_id}).one_or_none()
     if row is None:
-        return {}
-    site = {"gross_min_m": row.gross_min_m, "gross_max_m": row.gross_max_m}
-    return dict(row.quality or {}) | {name: value for name, value in site.items() if value is not None}
+        raise KeyError(f"device {device_id} is not registered any more")
+    quality = station_quality(row.name, row.quality, {"gross_min_m": row.gross_min_m, "gross_max_m": row.gross_max_m})
+    return Device(device_id, row.name, dict(quality.parameters), quality)

@@ -11,6 +11,8 @@ from streamgauge import metrics
 from streamgauge.errors import ModelArtefactError
 from streamgauge.quality.series import CONTEXT_ROWS, CONTEXT_S, NEIGHBOUR_MAX_S
 from streamgauge.reading import from_microseconds
+from streamgauge.scoring.calibration import Calibrations
+from streamgauge.storage.calibrations import keyed, read_calibrations
 from streamgauge.storage.partitions import SCORES, make_partitions, month_of
 from streamgauge.storage.rescore import DONE, FAILED
 from streamgauge.storage.rescore_chunks import (
@@ -20,12 +22,13 @@ from streamgauge.storage.rescore_chunks import (
     finish_chunk,
     lock_chunk,
     read_chunk,
-    read_limits,
+    read_device,
     write_scores,
 )
 from streamgauge.storage.rescore_plan import OpenRun
 from streamgauge.units import MICROSECONDS_PER_SECOND
 from tasks.pipeline import Services, is_transient
+from tasks.rescore.beside import measured_beside
 from tasks.rescore.chunk_report import report_chunk
 from tasks.rescore.models import RunModels
 from tasks.rescore.verdict import judge_chunk
@@ -80,9 +83,12 @@ class ChunkScorer:
                 return None
             model_id = run.model_of(chunk.device_id)
             model = self.models.get(connection, model_id)
-            limits = read_limits(connection, chunk.device_id)
+            device = read_device(connection, chunk.device_id)
+            valid = read_calibrations(connection, [(device.id, model_id)], chunk.first)
             rows = read_chunk(connection, chunk, context_rows=CONTEXT_ROWS + 1, reach_us=REACH_US)
-            now = judge_chunk(rows, model, limits)
+            now = judge_chunk(
+                rows, device, model, Calibrations(keyed(valid)), measured_beside(connection, device, rows)
+            )
             self._make_months(rows)
             write_scores(connection, chunk, model_id, now)
             finish_chunk(connection, chunk, DONE, len(rows.targets), report_chunk(rows, now, model_id))

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge.quality.flags import Flag
-from streamgauge.scoring.anomaly import ANOMALY_SCORE
-from streamgauge.storage.rescore_chunks import EVENT, FAULT, NO_SURPRISE, ChunkRows, Rescored
+from streamgauge.scoring.anomaly import ANOMALY_SCORE, EVENT, FAULT, NO_SURPRISE
+from streamgauge.storage.rescore_chunks import ChunkRows, Rescored
 from streamgauge.units import MICROSECONDS_PER_SECOND
 
 MERGE_S = 1800.0

@@ -6,14 +6,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from streamgauge.reading import format_time, from_microseconds
+from streamgauge.scoring.anomaly import SURPRISES
 from streamgauge.storage.rescore import FAILED
-from streamgauge.storage.rescore_chunks import EVENT, FAULT
 from tasks.rescore.chunk_report import Alarm, Counts, alarms_of
 
 ALARMS_MAX = 100
 DEVICES_MAX = 200
 ERRORS_MAX = 5
-_SURPRISES = {EVENT: "event", FAULT: "fault"}
 
 
 @dataclass(slots=True)
@@ -119,7 +118,7 @@ class RunReport:
             "until": format_time(from_microseconds(alarm.until_us)),
             "readings": alarm.readings,
             "highest_score": alarm.highest_score,
-            "surprise": _SURPRISES.get(alarm.surprise),
+            "surprise": SURPRISES[alarm.surprise] or None,
             "before": "marked" if alarm.before else "not",
             "after": "marked" if alarm.after else "not",
         }

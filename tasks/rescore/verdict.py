@@ -1,47 +1,50 @@
 """What the kernel says of a chunk's readings. Pure; the same functions as on the live path."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamgauge.quality.check import check_levels
+from streamgauge.quality.companions import Companions
 from streamgauge.quality.parameters import parameters_per_row
+from streamgauge.scoring.calibration import Calibrations
 from streamgauge.scoring.judge import Expects, Judged, judge_checked
-from streamgauge.storage.rescore_chunks import NO_SURPRISE, ChunkRows, Rescored
+from streamgauge.storage.devices import Device
+from streamgauge.storage.rescore_chunks import ChunkRows, Rescored
 
 BLOCK_ROWS = 4_096
 """So many readings are judged at once: their features fit the processor's cache, and a chunk's size does not bound memory."""
 
 
-def judge_chunk(rows: ChunkRows, model: Expects, limits: Mapping[str, float]) -> Rescored:
+def judge_chunk(
+    rows: ChunkRows, device: Device, model: Expects, calibrations: Calibrations, companions: Companions | None
+) -> Rescored:
     """Judge a chunk's own readings among their context.
 
     Args:
         rows: the chunk.
+        device: its station, with what is set for its checks.
         model: what expects.
-        limits: the quality parameters of its station that differ from the defaults.
+        calibrations: of the station for this model; each reading gets the one that was valid at its time.
+        companions: what was measured beside the rows; ``None`` where the station has nothing beside it.
     """
-    parameters = parameters_per_row(rows.station, {int(rows.station[0]): limits}) if len(rows.station) else None
-    if parameters is None:
-        return _together([], rows)
-    checked = check_levels(rows.station, rows.time_us, rows.level_m, parameters)
+    parameters = parameters_per_row(rows.station, {device.id: device.limits} if device.limits else {})
+    checked = check_levels(rows.station, rows.time_us, rows.level_m, parameters, companions)
     blocks = [
-        judge_checked(model, rows.station, rows.time_us, rows.level_m, targets, checked)
+        judge_checked(model, rows.station, rows.time_us, rows.level_m, targets, checked, calibrations)
         for targets in np.split(rows.targets, range(BLOCK_ROWS, len(rows.targets), BLOCK_ROWS))
     ]
-    return _together(blocks, rows)
 
-
-def _together(blocks: list[Judged], rows: ChunkRows) -> Rescored:
-    def column(values: list[np.ndarray], dtype: type) -> np.ndarray:
-        return np.concatenate(values).astype(dtype) if values else np.empty(0, dtype=dtype)
+    def column(of: Callable[[Judged], NDArray[np.float64]]) -> NDArray[np.float64]:
+        return np.concatenate([of(block) for block in blocks])
 
     return Rescored(
         time_us=rows.time_us[rows.targets],
-        level_flag=column([block.checked.flags for block in blocks], np.int16),
-        expected_m=column([block.expected.expected_m for block in blocks], np.float64),
-        low_m=column([block.expected.low_m for block in blocks], np.float64),
-        high_m=column([block.expected.high_m for block in blocks], np.float64),
-        score=column([block.score for block in blocks], np.float64),
-        surprise=np.full(len(rows.targets), NO_SURPRISE, dtype=np.int16),
+        level_flag=checked.flags[rows.targets].astype(np.int16),
+        expected_m=column(lambda block: block.expected.expected_m),
+        low_m=column(lambda block: block.expected.low_m),
+        high_m=column(lambda block: block.expected.high_m),
+        score=column(lambda block: block.score),
+        surprise=np.concatenate([block.surprise for block in blocks]).astype(np.int16),
     )
