@@ -31,7 +31,7 @@ class MoveRefused(PermanentError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alias:
-    """Which model an alias means, with the model's hash. ``device``: the wire's name of the station; None in the general scope."""
+    """Which model an alias means, with its hash. ``device``: the wire's name of the station; None in the general scope."""
 
     device_id: int
     device: str | None
@@ -122,6 +122,15 @@ def champion_of(connection: Connection, device_id: int) -> int | None:
     """The model that scores what arrives of a station: its own champion, else the general one."""
     own = alias_of(connection, device_id, CHAMPION)
     return own if own is not None else alias_of(connection, GENERAL, CHAMPION)
+
+
+def champions(connection: Connection, most_sites: int) -> dict[int, int]:
+    """The champion's id by scope: the general one, and those of at most so many stations, the latest moved first."""
+    query = text("""
+        SELECT device_id, model_id FROM model_aliases WHERE alias = 'champion'
+        ORDER BY device_id <> 0, moved_at DESC, device_id LIMIT :most
+    """)
+    return {row.device_id: row.model_id for row in connection.execute(query, {"most": most_sites + 1})}
 
 
 def save_gate(connection: Connection, model_id: int, device_id: int, gate: Mapping[str, Any]) -> None:

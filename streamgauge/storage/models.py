@@ -132,6 +132,20 @@ def ensure_model(
     return int(found)
 
 
+def facts_of_card(card: Mapping[str, Any]) -> ModelFacts:
+    """What the card of a shipped model says of it, as far as it does."""
+    record, training = card.get("record", {}), card.get("training", {})
+    return ModelFacts(
+        data_from=_moment(record.get("first")),
+        data_until=_moment(training.get("train_until")),
+        snapshot_sha256=record.get("sha256"),
+        features_sha256=card.get("features_sha256"),
+        quality_rules=card.get("quality_rules"),
+        seed=training.get("seed"),
+        metrics=card.get("metrics"),
+    )
+
+
 def list_models(connection: Connection) -> list[StoredModel]:
     """The newest models, newest first, at most ``MOST_LISTED``; without their files."""
     rows = connection.execute(text(f"{_SELECT} ORDER BY id DESC LIMIT :most"), {"most": MOST_LISTED}).mappings()
@@ -157,6 +171,10 @@ def read_files(connection: Connection, model_id: int) -> dict[str, bytes]:
     """A model's files by name, as ``Model.from_files`` takes them; empty if the database has none."""
     query = text("SELECT name, content FROM model_files WHERE model_id = :id ORDER BY name")
     return {row.name: bytes(row.content) for row in connection.execute(query, {"id": model_id})}
+
+
+def _moment(text_of_card: object) -> datetime | None:
+    return datetime.fromisoformat(text_of_card) if isinstance(text_of_card, str) else None
 
 
 def _values(facts: ModelFacts) -> dict[str, Any]:
