@@ -22,7 +22,12 @@ from streamgauge.quality.series import CONTEXT_ROWS, IntArray
 from streamgauge.units import MICROSECONDS_PER_SECOND
 
 STILL_STEPS = 12
-"""At least so many steps without movement make a still stretch; fewer happen to noisy sensors by chance."""
+"""So many steps without movement make a still stretch; fewer happen to noisy sensors by chance …"""
+
+FEWEST_STILL_STEPS = 6
+STILL_CHANCE = 1e-6
+"""… unless the steps before moved so often that chance gives as many still ones less than once in a million: a sensor that
+reports every 15 minutes is otherwise known to be stuck after three hours only."""
 
 STILL_STEPS_ENOUGH = 24
 """So many are enough, however short their time: more would leave too little of the context to compare with."""
@@ -51,14 +56,19 @@ def still_stretches(
 
     still_s = (time_us - time_us[since]) / MICROSECONDS_PER_SECOND
     still_steps = row - since
-    lasts = (still_steps >= STILL_STEPS) & ((still_s >= limits.flat_line_s) | (still_steps >= STILL_STEPS_ENOUGH))
+    lasts = (still_steps >= FEWEST_STILL_STEPS) & (
+        (still_s >= limits.flat_line_s) | (still_steps >= STILL_STEPS_ENOUGH)
+    )
     if not lasts.any():
         return lasts, still_s
 
     moves = np.cumsum(step_m > limits.flat_tolerance_m)
     steps_before = since - oldest
-    share_seen = np.where(
-        steps_before >= RESTLESS_STEPS, (moves[since] - moves[oldest]) / np.maximum(steps_before, 1), 0.0
-    )
+    moves_before: IntArray = moves[since] - moves[oldest]
+    share_seen = np.where(steps_before >= RESTLESS_STEPS, moves_before / np.maximum(steps_before, 1), 0.0)
     share = np.where(np.isnan(limits.flat_moving_share), share_seen, limits.flat_moving_share)
-    return lasts & (share >= limits.flat_restless_share), still_s
+    # The share that is known of a few steps only is not yet believed to be as high as it looks.
+    chance = (1.0 - moves_before / (steps_before + 2.0)) ** still_steps
+    no_chance = (still_steps >= STILL_STEPS) | ((steps_before >= RESTLESS_STEPS) & (chance <= STILL_CHANCE))
+    no_chance |= ~np.isnan(limits.flat_moving_share)
+    return lasts & no_chance & (share >= limits.flat_restless_share), still_s

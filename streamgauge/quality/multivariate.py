@@ -20,7 +20,7 @@ BAROMETER_ROWS = 24
 FOLLOWS_LEAST, FOLLOWS_MOST = 0.5, 1.5
 """A level follows the barometer when it moves by 50–150 % of what an unvented probe would show …"""
 
-FOLLOWS_CORRELATION = 0.9
+FOLLOWS_CORRELATION = 0.95
 """… and so much of a straight line."""
 
 DENSITY_SHARE = 0.05
