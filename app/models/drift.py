@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from app.figures import mapping, number
 from app.i18n import Words
-from app.models.figures import mapping, number
 from streamgauge.storage.drift import DriftRow
 
 VERDICTS = ("changed", "steady", "unknown")

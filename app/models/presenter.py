@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from app.i18n import Words
-from app.models.figures import (
-    FigureRow,
+from app.figures import (
+    FigureTable,
     ahead_text,
     mapping,
     mappings,
-    metric_rows,
+    metric_tables,
     millimetres,
     number,
     percent,
     whole,
 )
+from app.i18n import Words
 from streamgauge.storage.model_aliases import CHALLENGER, CHAMPION, GENERAL, PROMOTE, Alias, Promotion
 from streamgauge.storage.models import StoredModel
 
@@ -24,6 +24,8 @@ SHORT = 8
 GATES = "gates"
 SHARES = frozenset({"still_water", "better", "nowhere_worse", "coverage", "marked", "floods"})
 ORIGINS = frozenset({"shipped", "retrained", "imported"})
+BY = frozenset({"first start", "upgrade", "retraining"})
+"""What moves aliases without a person."""
 ACTIONS = frozenset({"promote", "roll_back", "challenge", "withdraw"})
 
 
@@ -39,7 +41,7 @@ class ModelView:
     created: str
     approved: str
     problem: str
-    figures: tuple[FigureRow, ...]
+    figures: tuple[FigureTable, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,11 @@ def moment(time: datetime | None) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M") if time else ""
 
 
+def who(name: str, t: Words) -> str:
+    """Who moved something: a person's name, or what moved it without a person."""
+    return t(f"by.{name.replace(' ', '_')}") if name in BY else name
+
+
 def make_model(model: StoredModel, t: Words) -> ModelView:
     """One model in words."""
     problem = "" if model.usable else t("models.no_files" if not model.has_files else "models.other_features")
@@ -124,11 +131,11 @@ def make_model(model: StoredModel, t: Words) -> ModelView:
         origin=t(f"origin.{model.origin}") if model.origin in ORIGINS else model.origin,
         trained=_trained(model, t),
         created=moment(model.created_at),
-        approved=t("models.approved", who=model.approved_by, time=moment(model.approved_at))
+        approved=t("models.approved", who=who(model.approved_by, t), time=moment(model.approved_at))
         if model.approved_by
         else "",
         problem=problem,
-        figures=metric_rows(_metrics(model), t),
+        figures=metric_tables(_metrics(model), t),
     )
 
 
@@ -293,7 +300,10 @@ def _move(move: Promotion, models: Mapping[int, StoredModel], t: Words) -> Move:
         model_id=move.model_id,
         previous=short(move.previous_model_id),
         previous_id=move.previous_model_id,
-        by=move.moved_by,
+        by=who(move.moved_by, t),
         reason=str(gate.get("reason", "")),
-        forced=move.action == PROMOTE and "reason" in gate and gate.get("passed") is not True,
+        forced=move.action == PROMOTE
+        and move.moved_by not in BY
+        and "reason" in gate
+        and gate.get("passed") is not True,
     )

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from app.figures import mapping, mappings, whole
 from app.i18n import Words
-from app.models.figures import mapping, mappings, whole
 from app.models.presenter import SHORT, moment
 from app.verdict import SURPRISES
 from streamgauge.reading import format_time

@@ -1,11 +1,11 @@
 """What the station page says of a forecast: what is expected, how sure that is, how old, and how good it has been."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from app.figures import FigureRow, figure_row, mappings, rests_on
 from app.i18n import Words
 from app.stations.window import Window
 from app.verdict import FADING_SHARE
@@ -15,7 +15,6 @@ from streamgauge.storage.forecasts import EXPIRES_AFTER_S, ForecastRecord, Horiz
 HEADLINE_S = 3_600
 PERSISTENCE = "persistence"
 SHORT_HASH = 8
-NO_VALUE = "\N{EN DASH}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,24 +53,10 @@ class Outlook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """How good the forecasts of one horizon have been, in words; errors in millimetres, on average."""
-
-    after: str
-    model: str
-    persistence: str
-    average: str
-    skill: str
-    coverage: str
-    rows: str
-    is_better: bool | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """How good a station's forecasts have been: ``rows`` is empty while none has come true yet."""
 
-    rows: tuple[Judged, ...]
+    rows: tuple[FigureRow, ...]
     model: str
     model_id: int
     through: str
@@ -132,42 +117,10 @@ def make_record(record: ForecastRecord | None, zone: ZoneInfo, t: Words) -> Reco
     """How good a station's forecasts have been, in words; None before the first one. What cannot be read is left out."""
     if record is None:
         return None
-    rows = [row for row in _rows_of(record.record) if _whole(row.get("rows"))]
+    rows = [row for row in mappings(record.record.get("horizons")) if rests_on(row) > 0]
     return Record(
-        rows=tuple(_judged(row, t) for row in rows),
+        rows=tuple(figure_row(row, t) for row in rows),
         model=(record.model_sha256 or "")[:SHORT_HASH],
         model_id=record.model_id,
         through=_clock(record.through, zone, seconds=True),
     )
-
-
-def _rows_of(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    rows = record.get("horizons")
-    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
-
-
-def _judged(row: Mapping[str, Any], t: Words) -> Judged:
-    skill, coverage = _number(row.get("skill")), _number(row.get("coverage"))
-    return Judged(
-        after=t.duration(_number(row.get("horizon_s")) or 0.0),
-        model=_millimetres(row.get("model_mae_m"), t),
-        persistence=_millimetres(row.get("persistence_mae_m"), t),
-        average=_millimetres(row.get("average_mae_m"), t),
-        skill=NO_VALUE if skill is None else t("unit.percent", n=t.number(skill * 100, 0, signed=True)),
-        coverage=NO_VALUE if coverage is None else t("unit.percent", n=t.number(coverage * 100, 0)),
-        rows=t.number(_whole(row.get("rows")), 0),
-        is_better=None if skill is None else skill > 0,
-    )
-
-
-def _millimetres(value: object, t: Words) -> str:
-    number = _number(value)
-    return NO_VALUE if number is None else t.number(number * 1_000, 1)
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and value == value else None
-
-
-def _whole(value: object) -> int:
-    return int(value) if isinstance(value, int | float) and value == value else 0

@@ -13,12 +13,15 @@ from sqlalchemy import text
 
 from streamgauge.reading import Reading
 from tests.e2e.conftest import OpenPage
+from tests.support import model_pages as rows
 from tests.support.ingest import ingest, recorded, services
 from tests.support.system import System
 
 pytestmark = pytest.mark.browser
 SIZES = {"desktop": {"width": 1440, "height": 900}, "phone": {"width": 390, "height": 844}}
 DAYS = 3
+WHOLE = {("light", "en"), ("dark", "vi")}
+"""Themes and languages in which long pages are pictured as a whole."""
 
 
 def find_flood_end() -> float:
@@ -96,14 +99,46 @@ def water(web: System) -> Iterator[System]:
         connection.execute(
             text("UPDATE devices SET time_zone = 'Asia/Ho_Chi_Minh', datum = 'VN-2000' WHERE name = 'long-bien'")
         )
+    tell_of_models(web, now)
     yield web
     redis.close()
+
+
+def tell_of_models(web: System, now: datetime) -> None:
+    """Forecasts with their record, a challenger that passed, runs, drift."""
+    with web.engine.begin() as connection:
+        connection.execute(text("TRUNCATE forecasts, forecast_tracks, drift_reports, rescore_runs, rescore_chunks"))
+        shipped = rows.add_shipped(connection)
+        rows.add_challenger(connection, shipped, "november")
+        newest = text(
+            "SELECT time, level_m FROM readings JOIN devices ON devices.id = device_id WHERE name = :name "
+            "ORDER BY time DESC LIMIT 1"
+        )
+        for device, slope in (("dead-run", 0.55), ("gwynns-falls", 0.02), ("mill-brook", 0.1), ("long-bien", -0.2)):
+            time, level_m = connection.execute(newest, {"name": device}).one()
+            rows.add_forecast(connection, device, time, level_m, slope_m_per_h=slope, staying=(300, 900))
+            rows.add_record(connection, device, rows.record(), shipped)
+            rows.add_drift(connection, device, "steady")
+        rows.add_drift(connection, "harbour", "changed", ["spread", "flagged_share"])
+        rows.add_drift(connection, "dead-run-upper", "unknown", ["short_history"])
+        rows.add_run(connection, "done", done=4, report=rows.report("dead-run"))
+        rows.add_run(connection, "running", done=2, chunks=5)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", list(SIZES))
 @pytest.mark.parametrize("language", ["en", "vi"])
-@pytest.mark.parametrize(("name", "path"), [("overview", "/"), ("station", "/stations/dead-run"), ("login", "/login")])
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("overview", "/"),
+        ("station", "/stations/dead-run"),
+        ("login", "/login"),
+        ("models", "/models"),
+        ("model", "/models/1"),
+        ("run", "/models/runs/1"),
+    ],
+)
 def test_page(
     water: System, open_page: OpenPage, screenshots: Path, name: str, path: str, size: str, theme: str, language: str
 ) -> None:
@@ -118,4 +153,6 @@ def test_page(
         expect(page.locator("#chart canvas").first).to_be_visible()
     # Nothing may be wider than the screen, or one would have to push the page about.
     assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size]["width"]
-    page.screenshot(path=screenshots / f"{name}-{size}-{theme}-{language}.png")
+    # These pages are read from top to bottom; the others are looked at.
+    is_long = name in {"models", "model", "run", "station"} and (theme, language) in WHOLE
+    page.screenshot(path=screenshots / f"{name}-{size}-{theme}-{language}.png", full_page=is_long)
