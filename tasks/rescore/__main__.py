@@ -226,7 +226,7 @@ def _parser() -> argparse.ArgumentParser:
         "--model", default="champion", metavar="MODEL", help="champion (default), challenger, or a model's SHA-256"
     )
     follow = parser.add_mutually_exclusive_group()
-    follow.add_argument("--follow", dest="detach", action="store_false", help="show progress until it ends (default)")
+    follow.add_argument("--follow", action="store_true", help="show progress until it ends (default)")
     follow.add_argument("--detach", action="store_true", help="ask for it and leave")
     parser.add_argument("--json", action="store_true", help="the run as one JSON object instead of sentences")
     return parser
