@@ -14,6 +14,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -35,6 +36,7 @@ METHODS = ("model", "chart")
 
 SLOPE_LEAST, SLOPE_MOST = 0.5, 20.0
 SCALE_LEAST, SCALE_MOST = 0.05, 20.0
+LEAST_MOST_M = 1.0
 WEIGHT_LEAST = 0.05
 
 
@@ -69,14 +71,18 @@ class Band:
     """What makes the bounds of ``model`` or ``chart`` hold 90 % of a station's readings, and what lies beyond.
 
     Attributes:
-        low_scale: the band's lower half is made so many times as wide.
-        high_scale: the upper half likewise.
+        low_scale: the band's lower half is made so many times as wide …
+        high_scale: … the upper half likewise.
+        low_least_m: … and the lower half at least so wide, as a display flickers or a probe shakes though the water is still …
+        high_least_m: … the upper half likewise.
         tail: of the distance from what was expected, in half-widths of the scaled band.
         loss_m: the mean pinball loss of the three quantiles over the calibration's rows, metres; NaN unknown.
     """
 
     low_scale: float
     high_scale: float
+    low_least_m: float
+    high_least_m: float
     tail: Tail
     loss_m: float = math.nan
 
@@ -84,6 +90,9 @@ class Band:
         for scale in (self.low_scale, self.high_scale):
             if not SCALE_LEAST <= scale <= SCALE_MOST:
                 raise InvalidCalibration(f"a band's scale lies within {SCALE_LEAST} … {SCALE_MOST}, not {scale!r:.50}")
+        for least_m in (self.low_least_m, self.high_least_m):
+            if not 0.0 <= least_m <= LEAST_MOST_M:
+                raise InvalidCalibration(f"half a band is at least 0 … {LEAST_MOST_M} m wide, not {least_m!r:.50}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +128,8 @@ class Calibration:
             raise InvalidCalibration("a calibration creeps by −1, 0 or 1, and rests on 0 or more rows")
         numbers = [float(self.method == "chart"), self.chart_weight, float(self.creeps)]
         for band in (self.model, self.chart):
-            numbers += [band.low_scale, band.high_scale, band.tail.slope, 0.0, *band.tail.values]
+            numbers += [band.low_scale, band.high_scale, band.low_least_m, band.high_least_m]
+            numbers += [band.tail.slope, 0.0, *band.tail.values]
         numbers += [self.rough.slope, 0.0, *self.rough.values]
         object.__setattr__(self, "vector", np.array(numbers, dtype=np.float64))
 
@@ -163,8 +173,12 @@ VERSION = 1
 
 def _band(body: Mapping[str, Any]) -> Band:
     loss = body.get("loss_m")
-    low, high = float(body["low_scale"]), float(body["high_scale"])
-    return Band(low, high, _tail(body["tail"]), math.nan if loss is None else float(loss))
+    low_scale, high_scale, low_least_m, high_least_m = (
+        float(body[name]) for name in ("low_scale", "high_scale", "low_least_m", "high_least_m")
+    )
+    return Band(
+        low_scale, high_scale, low_least_m, high_least_m, _tail(body["tail"]), math.nan if loss is None else float(loss)
+    )
 
 
 def _tail(body: Mapping[str, Any]) -> Tail:
@@ -173,7 +187,7 @@ def _tail(body: Mapping[str, Any]) -> Tail:
 
 _KNOTS = len(SHARES) + 1
 _HEAD = 3
-_BAND = 3 + _KNOTS
+_BAND = 5 + _KNOTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +196,8 @@ class AppliedBand:
 
     low_scale: FloatArray
     high_scale: FloatArray
+    low_least_m: FloatArray
+    high_least_m: FloatArray
     slope: FloatArray
     knots: FloatArray
 
@@ -191,6 +207,10 @@ class Applied:
     """The calibrations of some rows as columns, one number per row each."""
 
     numbers: FloatArray
+
+    def take(self, rows: IntArray) -> "Applied":
+        """Those of some rows only."""
+        return Applied(self.numbers[rows])
 
     @property
     def by_chart(self) -> NDArray[np.bool_]:
@@ -224,7 +244,7 @@ class Applied:
 
     def _band(self, begin: int) -> AppliedBand:
         columns = self.numbers[:, begin : begin + _BAND]
-        return AppliedBand(columns[:, 0], columns[:, 1], columns[:, 2], columns[:, 3:])
+        return AppliedBand(columns[:, 0], columns[:, 1], columns[:, 2], columns[:, 3], columns[:, 4], columns[:, 5:])
 
 
 def decades(measure: FloatArray, knots: FloatArray, slope: FloatArray) -> FloatArray:
@@ -305,25 +325,32 @@ def _since(valid: tuple[int, Calibration]) -> int:
     return valid[0]
 
 
-def _shipped(values: Sequence[float], slope: float) -> Tail:
+def _neutral(values: Sequence[float], slope: float) -> Tail:
     return Tail(tuple(values), slope)
 
 
-SHIPPED = Calibration(
+_AS_IT_IS = {"low_scale": 1.0, "high_scale": 1.0, "low_least_m": 0.0, "high_least_m": 0.0}
+
+NEUTRAL = Calibration(
     method="model",
-    model=Band(
-        low_scale=1.0,
-        high_scale=1.05,
-        tail=_shipped((0.0, 0.0, 0.3, 0.9, 1.1, 1.3, 1.9, 2.4, 3.5, 5.0, 9.0, 14.0), 2.0),
-    ),
-    chart=Band(
-        low_scale=1.0,
-        high_scale=1.0,
-        tail=_shipped((0.0, 0.3, 1.0, 1.5, 2.5, 4.0, 6.0, 10.0, 15.0, 20.0, 30.0, 45.0), 2.0),
-    ),
+    model=Band(**_AS_IT_IS, tail=_neutral((0.0, 0.0, 0.3, 0.9, 1.1, 1.3, 1.9, 2.4, 3.5, 5.0, 9.0, 14.0), 2.0)),
+    chart=Band(**_AS_IT_IS, tail=_neutral((0.0, 0.3, 1.0, 1.5, 2.5, 4.0, 6.0, 10.0, 15.0, 20.0, 30.0, 45.0), 2.0)),
     chart_weight=1.0,
-    rough=_shipped((0.0, 0.0001, 0.0003, 0.0006, 0.0010, 0.0012, 0.0015, 0.0018, 0.0020, 0.0022, 0.0027, 0.0033), 4.0),
+    rough=_neutral((0.0, 0.0001, 0.0003, 0.0006, 0.001, 0.0012, 0.0015, 0.0018, 0.002, 0.0022, 0.0027, 0.0033), 4.0),
 )
-"""What counts for a station without a calibration of its own. ``tests/unit/scoring`` holds it against the training record."""
+"""Bands as they come and rough shares: what the shipped calibration itself begins with."""
+
+SHIPPED_FILE = Path(__file__).parent / "data" / "calibration.json"
+
+
+def _shipped() -> Calibration:
+    try:
+        return Calibration.from_json(json.loads(SHIPPED_FILE.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise InvalidCalibration(f"{SHIPPED_FILE} cannot be read ({error}): restore it from the release") from error
+
+
+SHIPPED = _shipped()
+"""What counts for a station without a calibration of its own: made from the readings that trained the model."""
 
 UNCALIBRATED = Calibrations()

@@ -181,11 +181,12 @@ def expect_bare(
     return model.expect(features.values, features.baseline_m)
 
 
-def scaled(expected: Expected, low_scale: FloatArray | float, high_scale: FloatArray | float) -> Expected:
-    """A band whose halves are made wider or narrower."""
+def widened(expected: Expected, band: AppliedBand) -> Expected:
+    """A band with its halves as wide as a calibration says."""
     middle = expected.expected_m
-    low_m = middle - low_scale * (middle - expected.low_m)
-    return Expected(middle, low_m, middle + high_scale * (expected.high_m - middle))
+    below_m = np.fmax(band.low_scale * (middle - expected.low_m), band.low_least_m)
+    above_m = np.fmax(band.high_scale * (expected.high_m - middle), band.high_least_m)
+    return Expected(middle, middle - below_m, middle + above_m)
 
 
 def distance(level_m: FloatArray, expected: Expected, flags: FlagArray) -> FloatArray:
@@ -204,17 +205,16 @@ def distance(level_m: FloatArray, expected: Expected, flags: FlagArray) -> Float
 def _calibrated(bare: Expected, recent: Recent, applied: Applied) -> tuple[Expected, FloatArray, FloatArray]:
     """The calibrated band, by the model or the chart, and the tail of the distance from it (knots, slope)."""
     band = applied.model
-    expected, knots, slope = scaled(bare, band.low_scale, band.high_scale), band.knots, band.slope
+    expected, knots, slope = widened(bare, band), band.knots, band.slope
     rows = np.flatnonzero(applied.by_chart | np.isnan(bare.expected_m))
     if len(rows) == 0:
         return expected, knots, slope
-    chart: AppliedBand = applied.chart
-    drawn = expect_by_chart(recent.take(rows), applied.chart_weight[rows])
-    drawn = scaled(drawn, chart.low_scale[rows], chart.high_scale[rows])
+    chart = applied.take(rows).chart
+    drawn = widened(expect_by_chart(recent.take(rows), applied.chart_weight[rows]), chart)
     for name in Expected.__slots__:
         getattr(expected, name)[rows] = getattr(drawn, name)
     knots, slope = knots.copy(), slope.copy()
-    knots[rows], slope[rows] = chart.knots[rows], chart.slope[rows]
+    knots[rows], slope[rows] = chart.knots, chart.slope
     return expected, knots, slope
 
 
@@ -252,5 +252,5 @@ def score(level_m: FloatArray, expected: Expected, flags: FlagArray) -> FloatArr
         flags: of the same rows, uint8[m].
     """
     band = UNCALIBRATED.apply(np.zeros(len(level_m), dtype=np.int64), np.zeros(len(level_m), dtype=np.int64)).model
-    off = distance(level_m, scaled(expected, band.low_scale, band.high_scale), flags)
+    off = distance(level_m, widened(expected, band), flags)
     return np.where(flags == Flag.FAIL, 1.0, score_of(decades(off, band.knots, band.slope)))

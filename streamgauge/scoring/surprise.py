@@ -33,11 +33,20 @@ LEAP_MIN_M = 0.1
 PULSE_ROWS = 3
 """A leap that is taken back after at most so many readings was none of the water's."""
 
+_QUIET_STEPS = 3
+"""… and before which so many steps were small."""
+
 ROUGH_ROWS = 14
 """The roughness is that of so many readings …"""
 _ROUGH_TRIMMED = 2
 """… without the two that stand out most: one spike is not noise."""
 _ROUGH_KNOWN_MIN = 8
+_ROUGH_TURNS = 0.4
+"""Noise turns at two thirds of its readings, a flood with two crests at far fewer: with less than this nothing is rough."""
+_FLICKER_M = 0.0032
+"""A display that flickers by its last digit, of up to 0.01 ft, is not rough."""
+_ROUGH_PART = 0.12
+"""Noise gives peaks of a quarter of its mean step; in a rising flood the peaks are less than this part of the steps."""
 
 CREEP_SPAN_S = 2.5 * SECONDS_PER_HOUR
 CREEP_M_PER_H = (0.001, 0.02)
@@ -144,13 +153,11 @@ def _came_back(recent: Recent, step_m: FloatArray) -> BoolArray:
     now, size, level, steps = step_m[0, leaps], size[leaps], recent.level_m[:, leaps], step_m[:, leaps]
     for rows in range(1, PULSE_ROWS + 1):
         away = steps[rows]
-        found[leaps[(away * now < 0.0) & (np.abs(away) >= 0.75 * size) & _same(level, rows, size)]] = True
+        back = (away * now < 0.0) & (np.abs(away) >= 0.75 * size) & (np.abs(level[0] - level[rows + 1]) <= size / 4)
+        # The crest of a flood, too, is left as fast as it was reached; but nothing stood still just before it.
+        quiet = np.abs(steps[rows + 1 : rows + 1 + _QUIET_STEPS]).max(axis=0) <= size / 8
+        found[leaps[back & quiet]] = True
     return found
-
-
-def _same(level: FloatArray, rows: int, size: FloatArray) -> BoolArray:
-    same: BoolArray = np.abs(level[0] - level[rows + 1]) <= size / 4
-    return same
 
 
 def _roughness(step_m: FloatArray) -> FloatArray:
@@ -159,9 +166,12 @@ def _roughness(step_m: FloatArray) -> FloatArray:
     known = ~(np.isnan(after) | np.isnan(before))
     turns = known & (after * before < 0.0)
     peaks = np.where(turns, np.minimum(np.abs(after), np.abs(before)), 0.0)
+    peaks[peaks <= _FLICKER_M] = 0.0
     peaks.sort(axis=0)
     count = np.count_nonzero(known, axis=0)
     mean_m = peaks[:-_ROUGH_TRIMMED].sum(axis=0) / np.maximum(count - _ROUGH_TRIMMED, 1)
+    steps_m = np.where(known, np.abs(after), 0.0).sum(axis=0) / np.maximum(count, 1)
+    mean_m[(np.count_nonzero(turns, axis=0) < _ROUGH_TURNS * count) | (mean_m < _ROUGH_PART * steps_m)] = 0.0
     return np.where(count >= _ROUGH_KNOWN_MIN, mean_m, np.nan)
 
 

@@ -1,17 +1,23 @@
 """Calibrations as rows: per station and model, valid from ``since`` on. They are added, never changed."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
 from streamgauge.reading import to_microseconds
 from streamgauge.scoring.calibration import Calibration, InvalidCalibration
+from streamgauge.storage.binary_copy import POSTGRES_EPOCH_US, copy_rows
 
 log = logging.getLogger("streamgauge.calibrations")
+
+DAILY = timedelta(hours=23)
+"""A station gets a new calibration when its newest is older than this."""
 
 _READ = text("""
 SELECT wanted.device_id, wanted.model_id, found.since, found.body
@@ -29,12 +35,21 @@ INSERT INTO calibrations (device_id, model_id, since, body, rows)
 VALUES (:device_id, :model_id, :since, CAST(:body AS jsonb), :rows) ON CONFLICT DO NOTHING
 """)
 _DUE = text("""
-SELECT id FROM devices WHERE decommissioned_at IS NULL
+SELECT id, name FROM devices WHERE decommissioned_at IS NULL
   AND NOT EXISTS (
     SELECT 1 FROM calibrations WHERE device_id = devices.id AND since > :newer_than
       AND model_id = COALESCE(CAST(CAST(:site_models AS jsonb)->>devices.id::text AS integer), :general))
+  AND EXISTS (SELECT 1 FROM readings WHERE device_id = devices.id AND time > :newer_than AND time <= :now)
+  AND id > :after
 ORDER BY id LIMIT :limit
 """)
+_LEVELS = """
+SELECT time, level_m FROM readings
+WHERE device_id = %s AND time >= %s AND time < %s AND level_m IS NOT NULL
+  AND COALESCE(extra->>'simulated', '0') IN ('0', '0.0')
+ORDER BY time DESC LIMIT %s
+"""
+_LEVEL_FIELDS = {"time": ">i8", "level_m": ">f8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +104,33 @@ def write_calibrations(connection: Connection, rows: Iterable[StoredCalibration]
 
 
 def due_devices(
-    connection: Connection, general_model: int, site_models: dict[int, int], newer_than: datetime, limit: int
-) -> list[int]:
-    """Stations in use whose model has no calibration since after ``newer_than``, by id.
+    connection: Connection, general_model: int, site_models: Mapping[int, int], now: datetime, after: int, limit: int
+) -> list[tuple[int, str]]:
+    """Id and name of the stations that reported in the last ``DAILY`` and whose model has no calibration from that time, by id.
 
     Args:
         connection: an open connection.
         general_model: the model of stations that are not in ``site_models``.
         site_models: model ids by device id.
-        newer_than: aware.
+        now: aware.
+        after: only ids above it.
         limit: at most so many.
     """
     site = orjson.dumps({str(device): model for device, model in site_models.items()}).decode()
-    values = {"general": general_model, "site_models": site, "newer_than": newer_than, "limit": limit}
-    return [row.id for row in connection.execute(_DUE, values)]
+    values = {"general": general_model, "site_models": site, "newer_than": now - DAILY, "now": now}
+    rows = connection.execute(_DUE, {**values, "after": after, "limit": limit})
+    return [(row.id, row.name) for row in rows]
+
+
+def read_levels(
+    connection: Connection, device_id: int, first: datetime, until: datetime, rows_max: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Times (microseconds since 1970) and levels (metres) of a station's newest readings in [first, until), oldest first.
+
+    Readings that were made by hand are left out.
+    """
+    rows = copy_rows(connection, _LEVELS, (device_id, first, until, rows_max), _LEVEL_FIELDS)[::-1]
+    return rows["time"].astype(np.int64) + POSTGRES_EPOCH_US, rows["level_m"].astype(np.float64)
 
 
 def keyed(rows: Iterable[StoredCalibration]) -> list[tuple[int, int, Calibration]]:

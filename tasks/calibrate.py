@@ -1,0 +1,113 @@
+"""Calibration, daily: what is ordinary at each station, from its last month (``streamgauge.scoring.calibrating``).
+
+Beat asks every hour for the stations that are due; each call does what it can in its time. A calibration counts from ``LEAD``
+after it was made: no worker has judged a reading of that time yet, and none remembers for so long that there was none. So every
+reading is judged with the calibration that re-scoring will find for its time.
+"""
+
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+
+from celery import Celery
+from celery.schedules import crontab
+from sqlalchemy import Connection
+
+from streamgauge.quality.parameters import parameters_per_row
+from streamgauge.queue import BATCH, CALIBRATE_TASK
+from streamgauge.scoring.calibrating import calibrate
+from streamgauge.scoring.calibration import Calibration
+from streamgauge.storage.calibrations import (
+    StoredCalibration,
+    due_devices,
+    read_calibrations,
+    read_levels,
+    write_calibrations,
+)
+from streamgauge.storage.devices import find_devices
+from tasks.models_in_use import ModelInUse
+from tasks.pipeline import Services
+from tasks.services import ServiceHolder
+
+BEAT = {
+    "calibrate": {
+        "task": CALIBRATE_TASK,
+        "schedule": crontab(minute="22"),
+        "options": {"queue": BATCH, "expires": 3_000},
+    }
+}
+WINDOW = timedelta(days=30)
+LEAD = timedelta(minutes=30)
+ROWS_MAX = 50_000
+"""Of a station that reports more often than once a minute, so many newest readings are looked at."""
+BUDGET_S = 40.0
+"""A call begins no further station after so long; the next one goes on."""
+AT_ONCE = 200
+
+log = logging.getLogger("streamgauge.calibrate")
+
+
+def calibrate_due(services: Services, now: datetime | None = None, budget_s: float = BUDGET_S) -> bool:
+    """Calibrate the stations that are due; returns whether some are left for want of time.
+
+    A station without enough ordinary readings gets a calibration no more than it needs one: it keeps the shipped one, and is
+    looked at again with the next call.
+
+    Args:
+        services: of this worker.
+        now: for tests.
+        budget_s: no station is begun after so long.
+    """
+    now, began_s, after, made = now or datetime.now(UTC), time.monotonic(), 0, 0
+    while True:
+        with services.engine.begin() as connection:
+            services.models.refresh(connection)
+            site = {device: used.id for device, used in services.models.by_device.items()}
+            due = due_devices(connection, services.models.general.id, site, now, after, AT_ONCE)
+        for device_id, name in due:
+            if time.monotonic() - began_s > budget_s:
+                return True
+            made += _calibrate_station(services, device_id, name, now)
+            after = device_id
+        if len(due) < AT_ONCE:
+            log.info("calibrated", extra={"stations": made})
+            return False
+
+
+def _calibrate_station(services: Services, device_id: int, name: str, now: datetime) -> bool:
+    used = services.models.of(device_id)
+    with services.engine.begin() as connection:
+        found = calibrate_station(connection, device_id, name, used, now)
+        if found is not None:
+            since = (now + LEAD).replace(second=0, microsecond=0) + timedelta(minutes=1)
+            write_calibrations(connection, [StoredCalibration(device_id, used.id, since, found)])
+    return found is not None
+
+
+def calibrate_station(
+    connection: Connection, device_id: int, name: str, used: ModelInUse, now: datetime
+) -> Calibration | None:
+    """What is ordinary at a station now, for a model; ``None`` if too little is stored. Nothing is written.
+
+    Args:
+        connection: an open connection.
+        device_id: the station.
+        name: the wire's name of it.
+        used: the model.
+        now: readings before it count, those of the ``WINDOW`` before.
+    """
+    time_us, level_m = read_levels(connection, device_id, now - WINDOW, now, ROWS_MAX)
+    devices = find_devices(connection, [name])
+    limits = {0: devices[name].limits} if name in devices and devices[name].limits else {}
+    parameters = parameters_per_row(time_us * 0, limits)
+    before = [row.calibration for row in read_calibrations(connection, [(device_id, used.id)], now) if row.since <= now]
+    return calibrate(used.model, time_us, level_m, parameters, before[-1] if before else None)
+
+
+def register(app: Celery, holder: ServiceHolder) -> None:
+    """Give the task its code."""
+
+    @app.task(name=CALIBRATE_TASK, ignore_result=True, shared=False)
+    def calibrate_task() -> None:
+        if calibrate_due(holder.get()):
+            app.send_task(CALIBRATE_TASK, queue=BATCH, expires=3_000)
