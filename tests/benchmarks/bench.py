@@ -120,7 +120,12 @@ class Bench:
     def parts(self) -> dict[str, int | None]:
         """The process ids of all that runs."""
         system, stack = self.system, self.system.stack
-        ours = {"subscriber": system.subscriber, "worker": system.worker, "web": system.web}
+        ours = {
+            "subscriber": system.subscriber,
+            "worker": system.worker,
+            "batch_worker": system.batch_worker,
+            "web": system.web,
+        }
         naive = {"naive_subscriber": self.naive_subscriber, "naive_worker": self.naive_worker}
         pids = {name: part.pid for name, part in (ours | naive).items() if part.alive}
         return {**pids, "postgres": stack.postgres.pid, "redis": stack.redis.pid, "broker": stack.broker.pid}
