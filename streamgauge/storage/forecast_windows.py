@@ -17,19 +17,24 @@ from streamgauge.storage.devices import Device
 
 FloatArray = NDArray[np.float64]
 
-_DUE = text("""
-SELECT devices.id, devices.name, devices.quality, newest.time, track.through
+_STATIONS = """
+SELECT devices.id, devices.name, devices.quality, newest.time, track.through, track.model_id
 FROM devices LEFT JOIN forecast_tracks track ON track.device_id = devices.id
 CROSS JOIN LATERAL (
-  SELECT time FROM readings
-  WHERE device_id = devices.id AND time > COALESCE(track.through, '-infinity')
-  ORDER BY time DESC LIMIT 1) AS newest
+  SELECT time FROM readings WHERE device_id = devices.id AND time {after} ORDER BY time DESC LIMIT 1) AS newest
 WHERE devices.decommissioned_at IS NULL
+"""
+_DUE = text(f"""
+{_STATIONS.format(after="> COALESCE(track.through, '-infinity')")}
   AND (track.through IS NULL OR newest.time >= track.through + :every)
 ORDER BY track.through NULLS LAST, devices.id LIMIT :limit
 """)
+_BY_NAME = text(f"{_STATIONS.format(after='IS NOT NULL')} AND devices.name = ANY(:names) ORDER BY devices.name")
 _NAMED = text("SELECT id, name FROM devices WHERE name = ANY(:names)")
-_COLUMNS = """time, COALESCE(level_m, 'NaN') AS level_m, COALESCE((flags->>'level_m')::smallint, 9::smallint) AS flag"""
+_FLAG = "COALESCE((flags->>'level_m')::smallint, 9::smallint)"
+_COLUMNS = f"""time, COALESCE(level_m, 'NaN') AS level_m, {_FLAG} AS flag,
+       CASE WHEN {_FLAG} <= 2 OR ({_FLAG} = 3 AND reasons->'level_m'->>'check' IN ('site_range', 'climatology'))
+            THEN 1::smallint ELSE 0::smallint END AS serves"""
 _IS_REAL = "COALESCE(extra->>'simulated', '0') IN ('0', '0.0')"
 _ROWS = f"""
 SELECT wanted.device_id, near.* FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[])
@@ -52,7 +57,9 @@ CROSS JOIN LATERAL (
 """
 OTHERS = ("rainfall_mm", "temperature_c", "flow_m3_s")
 """Quantities that may help to forecast the level; NaN where they are absent or failed their check."""
-_FIELDS = {"device_id": ">i8", "time": ">i8", "level_m": ">f8", "flag": ">i2"} | dict.fromkeys(OTHERS, ">f8")
+_FIELDS = {"device_id": ">i8", "time": ">i8", "level_m": ">f8", "flag": ">i2", "serves": ">i2"} | dict.fromkeys(
+    OTHERS, ">f8"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +70,13 @@ class DueStation:
         device: the station; its ``limits`` are all that ``devices.quality`` holds, parameters of the checks and names alike.
         newest: time of its newest reading.
         through: up to where its readings have been seen; None for never.
+        model_id: the model of its track; 0 where it has none yet.
     """
 
     device: Device
     newest: datetime
     through: datetime | None = None
+    model_id: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,18 +87,31 @@ class Rows:
         time_us: microseconds since 1970, int64[n].
         level_m: metres, float64[n].
         flag: the level's stored quality flag, 9 without a level, int16[n].
+        serves: a forecast may rest on the level as its newest: it is not suspect, or only for being extreme, as floods are,
+            bool[n].
         others: by ``OTHERS``, float64[n].
     """
 
     time_us: NDArray[np.int64]
     level_m: FloatArray
     flag: NDArray[np.int16]
+    serves: NDArray[np.bool_]
     others: Mapping[str, FloatArray]
 
     def until(self, count: int) -> "Rows":
         """The first ``count`` rows."""
-        others = {name: column[:count] for name, column in self.others.items()}
-        return Rows(time_us=self.time_us[:count], level_m=self.level_m[:count], flag=self.flag[:count], others=others)
+        return self.joined([self], slice(0, count))
+
+    @staticmethod
+    def joined(parts: Sequence["Rows"], rows: slice = slice(None)) -> "Rows":
+        """The rows of several stretches that follow each other, or some of them."""
+        return Rows(
+            time_us=np.concatenate([part.time_us for part in parts])[rows],
+            level_m=np.concatenate([part.level_m for part in parts])[rows],
+            flag=np.concatenate([part.flag for part in parts])[rows],
+            serves=np.concatenate([part.serves for part in parts])[rows],
+            others={name: np.concatenate([part.others[name] for part in parts])[rows] for name in OTHERS},
+        )
 
 
 def due_stations(connection: Connection, every: timedelta, limit: int) -> list[DueStation]:
@@ -98,15 +120,21 @@ def due_stations(connection: Connection, every: timedelta, limit: int) -> list[D
     Those that have waited longest come first, new ones last. Two probes of indices per station, whatever it sends: partitions
     with nothing but readings that have been seen are not looked at.
     """
-    rows = connection.execute(_DUE, {"every": every, "limit": limit})
-    return [
-        DueStation(
-            device=Device(row.id, row.name, dict(row.quality or {})),
-            newest=row.time,
-            through=row.through,
-        )
-        for row in rows
-    ]
+    return [_station(row) for row in connection.execute(_DUE, {"every": every, "limit": limit})]
+
+
+def find_stations(connection: Connection, names: Sequence[str]) -> list[DueStation]:
+    """The stations of these names that have readings, due or not, by name; unknown names are left out."""
+    return [_station(row) for row in connection.execute(_BY_NAME, {"names": list(names)})]
+
+
+def _station(row: Any) -> DueStation:
+    return DueStation(
+        device=Device(row.id, row.name, dict(row.quality or {})),
+        newest=row.time,
+        through=row.through,
+        model_id=row.model_id or 0,
+    )
 
 
 def find_ids(connection: Connection, names: Sequence[str]) -> dict[str, int]:
@@ -165,5 +193,6 @@ def _rows(found: NDArray[Any]) -> Rows:
         time_us=found["time"].astype(np.int64) + POSTGRES_EPOCH_US,
         level_m=found["level_m"].astype(np.float64),
         flag=found["flag"].astype(np.int16),
+        serves=found["serves"] == 1,
         others={name: found[name].astype(np.float64) for name in OTHERS},
     )

@@ -43,6 +43,12 @@ INSERT INTO forecasts (device_id, issued_at, horizon_s, model_id, method, expect
 VALUES (:device_id, :issued_at, :horizon_s, :model_id, :method, :expected_m, :low_m, :high_m, :baseline_m)
 ON CONFLICT (device_id, issued_at, horizon_s) DO NOTHING
 """)
+_REPLACE = text("""
+DELETE FROM forecasts
+USING unnest(CAST(:device_ids AS bigint[]), CAST(:since AS timestamptz[]), CAST(:until AS timestamptz[]))
+      AS span(device_id, since, until)
+WHERE forecasts.device_id = span.device_id AND issued_at > span.since AND issued_at < span.until
+""")
 _DELETE = text("""
 DELETE FROM forecasts WHERE (device_id, issued_at, horizon_s) IN (
   SELECT device_id, issued_at, horizon_s FROM forecasts WHERE issued_at < :before AND made_at < :before
@@ -232,6 +238,14 @@ def write_forecasts(connection: Connection, issued: Mapping[int, IssuedForecast]
     ]
     if rows:
         connection.execute(_WRITE, rows)
+
+
+def replace_forecasts(connection: Connection, since: Mapping[int, datetime], until: Mapping[int, datetime]) -> None:
+    """Delete, by device id, the forecasts between two that stay. For issuing."""
+    if since:
+        numbers = sorted(since)
+        moments = {"since": [since[number] for number in numbers], "until": [until[number] for number in numbers]}
+        connection.execute(_REPLACE, {"device_ids": numbers, **moments})
 
 
 def delete_old_forecasts(connection: Connection, now: datetime, keep: timedelta, most: int = 20_000) -> int:
