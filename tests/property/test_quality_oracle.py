@@ -205,3 +205,21 @@ def test_the_roll_up_of_several_tests() -> None:
     chance = np.random.default_rng(4)
     columns = [chance.choice([1, 2, 3, 4, 9], 2_000).astype(np.uint8) for _ in range(4)]
     np.testing.assert_array_equal(worst(*columns), theirs(qartod.qartod_compare(columns)))
+
+
+def test_it_compares_readings_across_a_gap_of_days() -> None:
+    level_m = np.array([*[1.0] * 20, 9.0, *[9.0] * 20])
+    minutes = np.arange(41) * 5 + np.where(np.arange(41) >= 20, 3 * 1_440, 0)
+    time_us = minutes * 60_000_000
+    times = time_us.astype("datetime64[us]").astype("datetime64[ns]")
+    parameters = StationParameters(flat_moving_share=1.0)
+    found = flags_by_check(np.zeros(41, dtype=np.int64), time_us, level_m, parameters)
+    # Where the level repeats on both sides, its flat line counts on by rows; ours begins anew after the gap.
+    level_m[20:] = 1.0
+    still = flags_by_check(np.zeros(41, dtype=np.int64), time_us, level_m, parameters)["flat_line"]
+    wanted = theirs(qartod.flat_line_test(level_m, times, 3600, 10**7, tolerance=0.0009))
+    assert (wanted[20:32] == Flag.SUSPECT).all()
+    assert (still[20:32] != Flag.SUSPECT).all()
+    assert (still[32:] == Flag.SUSPECT).all()
+    assert found["rate_of_change"][20] == Flag.NOT_EVALUATED
+    assert found["gap"][20] == Flag.MISSING
