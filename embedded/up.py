@@ -212,6 +212,8 @@ class Supervisor:
             "STREAMGAUGE_AUTO_REGISTER": "1",
             "STREAMGAUGE_GATEWAY_NAME": "gateway-1",
             "STREAMGAUGE_COOKIE_SECURE": "0",  # the pages are served on loopback without TLS
+            "STREAMGAUGE_FORECAST_TICK_S": "5",  # the demo's stations report every two seconds: their forecasts keep up
+            "STREAMGAUGE_FORECAST_EVERY_S": "5",
         }
         inherited = {name: value for name, value in self._environ.items() if name.removesuffix("_FILE") not in ours}
         return {**defaults, **inherited, **ours}
