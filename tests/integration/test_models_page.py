@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 
 from app import create_app
 from app.session.passwords import hash_password
+from streamgauge.scoring.shipped import shipped_card
 from streamgauge.settings import WebSettings
 from streamgauge.storage.model_aliases import CHAMPION, GENERAL, alias_of
 from streamgauge.storage.users import add_user
@@ -93,7 +94,7 @@ def test_a_challenger_that_passed_is_put_into_use_and_rolled_back(
     assert send(client, f"/models/{new}/promote", scope="0").status_code == 303
     page = client.get("/models").text
     assert "is in use now" in page
-    assert f"Roll back to {rows.shipped_card()['sha256'][:8]}" in page
+    assert f"Roll back to {shipped_card()['sha256'][:8]}" in page
     with engine.connect() as connection:
         assert alias_of(connection, GENERAL, CHAMPION) == new
     assert send(client, "/models/roll-back", scope="0").status_code == 303
@@ -179,7 +180,7 @@ def test_a_model_has_a_card_to_read(client: FlaskClient, engine: Engine) -> None
         shipped = rows.add_shipped(connection)
         rows.add_model(connection, "plain")
     page = client.get(f"/models/{shipped}").text
-    assert rows.shipped_card()["sha256"] in page
+    assert shipped_card()["sha256"] in page
     assert "On a site it never saw" in page
     assert "All stations without a model of their own" in page
     assert "Make it challenger" in client.get("/models/2").text

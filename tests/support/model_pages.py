@@ -24,7 +24,7 @@ def sha256_of(name: str) -> str:
 def add_model(connection: Connection, name: str, **facts: Any) -> int:
     """A model as retraining writes it, of which pages show everything but its trees."""
     card = {"features_sha256": FEATURES, "libraries": {"xgboost": "3.2.0", "numpy": "2.4.6"}}
-    known = {
+    known: dict[str, Any] = {
         "origin": RETRAINED,
         "features_sha256": FEATURES,
         "data_from": datetime(2026, 5, 1, tzinfo=UTC),
