@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 from sqlalchemy import Engine
 
@@ -14,6 +15,7 @@ from streamgauge.payloads import registry
 from streamgauge.payloads.base import Parameter
 from streamgauge.payloads.installation import INSTALLATION_PARAMETERS
 from streamgauge.payloads.parameters import as_declared, complete
+from streamgauge.quality.station import read_station_quality
 from streamgauge.reading import DEVICE_NAME
 from streamgauge.storage.devices import (
     Registration,
@@ -40,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{option}", action="append", default=[], metavar="NAME=VALUE", help=f"{what}; NAME= takes it away"
         )
+    parser.add_argument(
+        "--quality",
+        metavar="JSON",
+        help='what is set for its checks, for example {"rate_suspect_m_per_h": 12, "neighbours": ["weir"]}; null takes away',
+    )
     parser.add_argument(
         "--update", action="store_true", help="change a device that is registered; else that is refused"
     )
@@ -96,7 +103,22 @@ def settle(known: Registration, options: argparse.Namespace) -> Registration:
     installation, further = _checked(known.installation, options.installation, INSTALLATION_PARAMETERS, "installation")
     if faults or further:
         raise NotRegistered("\n".join([*faults, *further]))
-    return replace(known, dev_eui=dev_eui, model=model, parameters=parameters, installation=installation)
+    quality = _quality(known.quality, options.quality)
+    return replace(
+        known, dev_eui=dev_eui, model=model, parameters=parameters, installation=installation, quality=quality
+    )
+
+
+def _quality(known: dict[str, Any], given: str | None) -> dict[str, Any]:
+    """What was and is set for the checks; only what is given now must be sound, as the worker leaves out what is not."""
+    if given is None:
+        return known
+    try:
+        settings = json.loads(given)
+        read_station_quality(settings)
+    except ValueError as error:
+        raise NotRegistered(f"--quality: {error}") from error
+    return {name: value for name, value in {**known, **(settings or {})}.items() if value is not None}
 
 
 def _model(name: str | None) -> tuple[str | None, tuple[Parameter, ...]]:

@@ -40,6 +40,7 @@ class Registration:
         model: which codec reads its payloads.
         parameters: the codec's.
         installation: how the sensor stands.
+        quality: what is set for its checks (``streamgauge.quality.station``).
     """
 
     name: str
@@ -47,17 +48,19 @@ class Registration:
     model: str | None = None
     parameters: dict[str, float] = field(default_factory=dict)
     installation: dict[str, float] = field(default_factory=dict)
+    quality: dict[str, Any] = field(default_factory=dict)
 
 
 _REGISTRATION = (
     "SELECT name, dev_eui, model, coalesce(codec_parameters, '{}') AS parameters, "
-    "coalesce(installation, '{}') AS installation FROM devices"
+    "coalesce(installation, '{}') AS installation, coalesce(quality, '{}') AS quality FROM devices"
 )
 _WRITE_REGISTRATION = text("""
-INSERT INTO devices (name, dev_eui, model, codec_parameters, installation)
-VALUES (:name, :dev_eui, :model, CAST(:parameters AS jsonb), CAST(:installation AS jsonb))
+INSERT INTO devices (name, dev_eui, model, codec_parameters, installation, quality)
+VALUES (:name, :dev_eui, :model, CAST(:parameters AS jsonb), CAST(:installation AS jsonb), NULLIF(CAST(:quality AS jsonb), '{}'))
 ON CONFLICT (name) DO UPDATE SET dev_eui = EXCLUDED.dev_eui, model = EXCLUDED.model,
-    codec_parameters = EXCLUDED.codec_parameters, installation = EXCLUDED.installation, auto_registered = false
+    codec_parameters = EXCLUDED.codec_parameters, installation = EXCLUDED.installation, quality = EXCLUDED.quality,
+    auto_registered = false
 """)
 _FIND_SENSORS = text(f"{_REGISTRATION} WHERE dev_eui = ANY(:euis) AND decommissioned_at IS NULL")
 _FIND = text(
@@ -128,6 +131,7 @@ def write_registration(connection: Connection, registration: Registration) -> No
         "model": registration.model,
         "parameters": orjson.dumps(registration.parameters).decode(),
         "installation": orjson.dumps(registration.installation).decode(),
+        "quality": orjson.dumps(registration.quality).decode(),
     }
     connection.execute(_WRITE_REGISTRATION, values)
 

@@ -92,3 +92,19 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
         settled(WEIR, "--parameter", "Pmax=much", "--installation", "height=1")
     assert "Pmax" in str(caught.value)
     assert "height" in str(caught.value)
+
+
+def test_what_is_set_for_the_checks_is_kept_changed_and_taken_away() -> None:
+    known = settled(WEIR, "--quality", '{"rate_suspect_m_per_h": 12, "neighbours": ["mill"]}')
+    assert known.quality == {"rate_suspect_m_per_h": 12, "neighbours": ["mill"]}
+    assert settled(known).quality == known.quality
+    assert settled(known, "--quality", '{"neighbours": null, "spike_fail_m": 1}').quality == {
+        "rate_suspect_m_per_h": 12,
+        "spike_fail_m": 1,
+    }
+
+
+@pytest.mark.parametrize("quality", ["{", "3", '{"spike_m": 1}', '{"flat_tolerance_m": 0, "barometer": 4}'])
+def test_what_the_checks_cannot_use_is_refused(quality: str) -> None:
+    with pytest.raises(NotRegistered, match="--quality"):
+        settled(WEIR, "--quality", quality)
