@@ -199,7 +199,9 @@ def _plan_all(engine: Engine, run: OpenRun, chunk_readings: int) -> None:
 
 def _outcome(run: OpenRun, report: RunReport) -> tuple[str, str | None]:
     failed = report.chunks_failed
-    error = f"{failed} chunks failed; the first: {report.first_error}" if failed else None
+    error = (
+        f"{failed} {'chunk' if failed == 1 else 'chunks'} failed; the first: {report.first_error}" if failed else None
+    )
     if run.cancelled:
         return CANCELLED, error
     return (FAILED, error) if failed else (DONE, None)

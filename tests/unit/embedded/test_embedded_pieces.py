@@ -226,7 +226,16 @@ def test_the_demonstration_can_be_left_out(tmp_path):
     place = place_in(tmp_path)
     with_demo = {part.name for part in product(place, demo=True).parts}
     assert with_demo - {part.name for part in product(place, demo=False).parts} == {"simulator"}
-    assert {"worker", "beat", "subscriber", "web", "flower", "gateway"} <= with_demo
+    assert {"worker", "batch worker", "beat", "subscriber", "web", "flower", "gateway"} <= with_demo
+
+
+def test_live_readings_have_a_worker_of_their_own_and_the_other_one_steps_back(tmp_path: Path) -> None:
+    parts = {part.name: part for part in product(place_in(tmp_path), demo=False).parts}
+    queues = {name: parts[name].argv[parts[name].argv.index("--queues") + 1] for name in ("worker", "batch worker")}
+    assert queues == {"worker": "readings,alerts", "batch worker": "batch"}
+    assert parts["batch worker"].env == {"STREAMGAUGE_WORKER_NICE": "10"}
+    names = [parts[name].argv[-1] for name in ("worker", "batch worker")]
+    assert names == ["worker@%h", "batch@%h"]
 
 
 def test_sensors_are_there_before_the_gateway_and_the_gateway_before_the_simulator(tmp_path):
