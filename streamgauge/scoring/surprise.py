@@ -3,7 +3,8 @@
 A flood is surprising and no fault. Only what water cannot do is called a fault; whatever is undecided counts as an event:
 
 * the quality checks found a spike, a still line, a value that the sensor cannot mean (``_FAULTY_CHECKS``);
-* the level **fell faster than water falls**, or stays where such a fall left it (a dropout, a sensor that was moved);
+* the level **fell faster than water falls**, or suddenly out of stillness, or stays where such a fall left it (a dropout, a
+  sensor that was moved);
 * it **came back**: it leapt away and, within three readings, to where it was;
 * it is **rough**: it goes up and down at every step by more than this station's readings ever do (a dirty or tilted sensor);
 * it **creeps**: it goes on rising or falling slowly and evenly as for days before, which no stream does (a drift).
@@ -112,7 +113,8 @@ def shape_of(recent: Recent, checked: Checked, creeps: FloatArray) -> Shape:
     near = (span_s > 0.0) & (span_s <= NEIGHBOUR_MAX_S)
     step_m = np.where(near, step_m, np.nan)
     rate = step_m / np.where(near, span_s, np.nan) * SECONDS_PER_HOUR
-    falls = (rate < -FALL_FASTEST_M_PER_H) & (step_m < -LEAP_MIN_M)
+    leaps_down = step_m < -LEAP_MIN_M
+    falls = leaps_down & ((rate < -FALL_FASTEST_M_PER_H) | _from_stillness(step_m)) if leaps_down.any() else leaps_down
 
     fault = np.zeros(step_m.shape[1], dtype=np.int8)
     fault[_creeping(recent, creeps)] = WHYS.index("creeps")
@@ -124,6 +126,15 @@ def shape_of(recent: Recent, checked: Checked, creeps: FloatArray) -> Shape:
     fault = np.where(found > 0, found, fault)
     fault[(checked.flags == Flag.FAIL) & (fault == 0)] = WHYS.index("failed_check")
     return Shape(fault, _roughness(step_m), rate[0])
+
+
+def _from_stillness(step_m: FloatArray) -> BoolArray:
+    """Steps that come out of much smaller ones: a flood may come so, but water that stands does not suddenly fall."""
+    size = np.abs(step_m)
+    still = np.zeros(size.shape, dtype=np.bool_)
+    before = np.maximum(np.maximum(size[1:-2], size[2:-1]), size[3:])
+    still[:-_QUIET_STEPS] = before <= size[:-_QUIET_STEPS] / 8
+    return still
 
 
 def _after_falls(recent: Recent, step_m: FloatArray, falls: BoolArray, fault: NDArray[np.int8]) -> None:
