@@ -103,14 +103,14 @@ def _out_of_date(series: Series, checked: Checked) -> IntArray:
     rows = np.flatnonzero(~np.isnan(series.level_m))
     near = _Neighbourhood.of(series, rows)
     flags, stored_flag, stored = checked.flags[rows], series.stored_flag[rows], ~near.fresh
-    another = near.reached & (flags != stored_flag)
-    # A flag that stays may rest on other numbers: on another check where a successor came, and on any after a late reading.
-    another_reason = (
-        near.reached & (checked.reason_check[rows] != 0) & (near.late | (checked.reason_check[rows] == _SPIKE))
-    )
-    history = near.fresh | (stored & near.reached & ((flags == Flag.FAIL) != (stored_flag == Flag.FAIL)))
-    expects_another = stored & near.after(history)
-    places: IntArray = rows[stored & (another | another_reason | expects_another)]
+    reason_check = checked.reason_check[rows]
+    # A flag that stays may rest on another check since: on spike where a successor came, on any after a late reading.
+    changed = near.reached & ((flags != stored_flag) | (reason_check == _SPIKE))
+    if (near.late & stored).any():
+        changed |= near.late & (reason_check != 0)
+        failed = near.reached & ((flags == Flag.FAIL) != (stored_flag == Flag.FAIL))
+        changed |= near.after(near.fresh | (stored & failed))
+    places: IntArray = rows[stored & changed]
     return places
 
 
