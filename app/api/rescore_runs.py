@@ -17,6 +17,7 @@ from app.connections import connections
 from app.errors import problem
 from streamgauge.errors import QueueUnavailable
 from streamgauge.queue import TEND_RUNS_TASK, enqueue_batch
+from streamgauge.storage.audit import write_audit
 from streamgauge.storage.rescore import (
     ON_DEMAND,
     FieldProblem,
@@ -44,7 +45,12 @@ def post_rescore_run() -> Response:
     try:
         asked = read_request(request.get_data(), datetime.now(UTC))
         with connections().engine.begin() as connection:
-            created = create_run(connection, kind=ON_DEMAND, by=f"API token {token_name()}", **asked)
+            created = create_run(connection, kind=ON_DEMAND, by=_actor(), **asked)
+            if not created.merged:
+                said = {"devices": asked["devices"], "model": asked["model"]}
+                said |= {"from": asked["since"].isoformat(), "until": asked["until"].isoformat()}
+                subject = f"run {created.run_id}"
+                write_audit(connection, actor=_actor(), action="rescore.start", subject=subject, after=said)
     except RunRefused as error:
         named = [{"field": item.field, "detail": item.detail} for item in error.problems]
         return problem(422, "Run refused", f"The run was not made: {error}", errors=named)
@@ -81,6 +87,8 @@ def post_rescore_run_cancel(run_id: int) -> Response:
     run = _find(run_id)
     with connections().engine.begin() as connection:
         asked = request_cancel(connection, run_id)
+        if asked:
+            write_audit(connection, actor=_actor(), action="rescore.cancel", subject=f"run {run_id}")
     if not asked:
         raise Conflict(f"Run {run_id} has ended already: it is {run.state}.")
     _wake()
@@ -137,6 +145,10 @@ def run_object(run: Run, *, with_report: bool = True) -> dict[str, Any]:
         "error": run.error,
     }
     return shown | {"report": run.report} if with_report else shown
+
+
+def _actor() -> str:
+    return f"API token {token_name()}"
 
 
 def _find(run_id: int) -> Run:
