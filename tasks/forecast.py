@@ -101,19 +101,19 @@ def tick(services: Services, every: timedelta) -> int:
     with services.engine.begin() as connection:
         services.models.refresh(connection)
         due = due_stations(connection, every, MOST_STATIONS)
-    # Of another model's track, or of none. Where there is no time yet, the former go on with the track that they have.
     anew = [station for station in due if station.through is None or _is_of_another(services, station)]
     begun, waiting = _work_through(services, [[station] for station in anew], START_BUDGET_S, anew=True)
-    left = {station.device.id for station in waiting}
-    done = {station.device.id for station in anew} - left
-    known = [station for station in due if station.through is not None and station.device.id not in done]
-    batches = [known[first : first + BATCH_STATIONS] for first in range(0, len(known), BATCH_STATIONS)]
+    # Who still waits to begin gets a forecast all the same.
+    done = {station.device.id for station in anew} - {station.device.id for station in waiting}
+    others = [station for station in due if station.device.id not in done]
+    batches = [others[first : first + BATCH_STATIONS] for first in range(0, len(others), BATCH_STATIONS)]
     issued, late = _work_through(services, batches, BUDGET_S)
-    metrics.FORECAST_STATIONS_DUE.set(len(late) + sum(station.through is None for station in waiting))
+    metrics.FORECAST_STATIONS_DUE.set(len(late))
     return begun + issued
 
 
 def _is_of_another(services: Services, station: DueStation) -> bool:
+    """Whether a station's track is another model's, or provisional; 0 stands for none."""
     return station.model_id not in {0, services.models.of(station.device.id).id}
 
 

@@ -3,9 +3,10 @@
 **Pace.** Forecasts that count, in the record and in the bands, are ``ISSUE_STEP_S`` apart. A sensor that reports more often gets
 fresher ones in between, for the page: made in the same way, and replaced by the next; the track knows nothing of them.
 
-**Beginning.** A station's first forecast is made after its stored history of the last days has been gone through as if it had
-been live, so that an imported station has an honest record at once. The same when another model takes over: what the track
-has learnt is about the proposals of the model before. A damaged track begins anew likewise.
+**Beginning.** A station begins with its stored history of the last days, gone through as if it had been live, so that an
+imported station has an honest record at once. The same when another model takes over: what the track has learnt is about the
+proposals of the model before. That takes up to a second; where there is no time for it yet, a station goes on with the track
+that it has, or with a new one that knows nothing (``PROVISIONAL``), and begins when its turn comes. A damaged track likewise.
 """
 
 import logging
@@ -35,6 +36,8 @@ log = logging.getLogger("streamgauge.forecast")
 START_DAYS = 14
 START_ROWS = 20_000
 """A station that begins goes through so much of its history, at most."""
+PROVISIONAL = -1
+"""In place of the model of a track that has not gone through the station's history yet."""
 OUTCOMES = timedelta(seconds=HORIZONS_S[-1] + 1_800)
 """So long after the last forecast outcomes of it are still looked for."""
 WINDOW = timedelta(seconds=WINDOW_S)
@@ -47,6 +50,7 @@ class Station:
 
     Attributes:
         due: which, and since when.
+        anew: it begins: its rows are days of history, and what is stored of a track does not count.
         stored: its track as it is stored; None where it has none, or begins anew.
         used: the model that is in use for it.
         rows: its readings.
@@ -54,6 +58,7 @@ class Station:
     """
 
     due: DueStation
+    anew: bool
     stored: StoredTrack | None
     used: ModelInUse
     rows: Rows
@@ -114,6 +119,7 @@ def read_stations(
     return [
         Station(
             due=station,
+            anew=anew,
             stored=None if anew else _begun(tracks.get(station.device.id)),
             used=models.of(station.device.id),
             rows=rows[station.device.id],
@@ -236,22 +242,19 @@ def _prepare(station: Station, turn: Turn) -> _Ready | None:
     usable = _usable(rows)
     others = _first(station.others, count)
     window = Window(rows.time_us[:count], rows.level_m[:count], usable[:count], newest_usable=True, others=others)
-    track = _stored_track(station, turn)
-    if track is None:
-        track = _replayed(station, count - 1)
+    track = _replayed(station, count - 1) if station.anew else _stored_track(station, turn)
     between = station.stored is not None and 0 < int(rows.time_us[count - 1]) - track.issued_us < _STEP_US
     return _Ready(station=station, window=window, track=track, between=between, turn=turn)
 
 
-def _stored_track(station: Station, turn: Turn) -> Track | None:
-    if station.stored is None:
-        return None
-    try:
-        return Track.from_bytes(station.stored.state)
-    except TrackDamaged:
-        turn.problems.append("track_damaged")
-        log.exception("track begun anew", extra={"device": station.due.device.name})
-        return None
+def _stored_track(station: Station, turn: Turn) -> Track:
+    if station.stored is not None:
+        try:
+            return Track.from_bytes(station.stored.state)
+        except TrackDamaged:
+            turn.problems.append("track_damaged")
+            log.exception("track begun anew", extra={"device": station.due.device.name})
+    return Track.new(station.used.model.forecast.prior)
 
 
 def _replayed(station: Station, count: int) -> Track:
@@ -291,15 +294,19 @@ def _issue(group: Sequence[_Ready]) -> None:
             one.turn.replaces = from_microseconds(one.track.issued_us)
         if one.between:
             continue
-        # A station that still goes by the track of the model before stays marked with it: it begins anew when there is time.
-        stored = one.station.stored
         one.turn.track = StoredTrack(
-            device_id=device_id,
-            model_id=used if stored is None or "track_damaged" in one.turn.problems else stored.model_id,
-            through=one.station.due.newest,
-            state=track.to_bytes(),
+            device_id=device_id, model_id=_track_model(one), through=one.station.due.newest, state=track.to_bytes()
         )
         one.turn.record = track.record()
+
+
+def _track_model(one: _Ready) -> int:
+    """The model that the track is marked with. Another than the one in use: the station begins anew when there is time."""
+    if one.station.anew:
+        return one.station.used.id
+    if one.station.stored is None or "track_damaged" in one.turn.problems:
+        return PROVISIONAL
+    return one.station.stored.model_id
 
 
 def _issued(issue: Issue, model_id: int) -> IssuedForecast:

@@ -100,7 +100,7 @@ def test_a_station_begins_with_its_history_and_goes_on_at_its_pace(using: Servic
 
 
 def test_what_is_issued_live_equals_what_replay_says(using: Services) -> None:
-    rows_before, live = 300, 24
+    rows_before, live = 200, 12
     insert(using, water(FIRST, rows_before))
     tick(using, EVERY)
     for number in range(live):
@@ -196,10 +196,26 @@ def test_a_damaged_track_begins_anew_is_counted_and_told(using: Services, caplog
         assert tick(using, EVERY) == 1
     assert counter._value.get() == before + 1
     assert "track begun anew" in caplog.text
-    assert resolved(using) > 200, "from the readings of the last two days"
+    assert resolved(using) == 0
     insert(using, water(FIRST + 301, 1))
     assert tick(using, EVERY) == 1
+    assert resolved(using) > 200, "when there is time, from the stored history"
     assert counter._value.get() == before + 1
+
+
+def test_where_there_is_no_time_to_begin_there_is_a_forecast_all_the_same(
+    using: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert(using, water(FIRST, 300))
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.forecast.START_BUDGET_S", -1.0)
+        assert tick(using, EVERY) == 1
+        insert(using, water(FIRST + 300, 2))
+        assert tick(using, EVERY) == 1
+        assert resolved(using) == 1
+    insert(using, water(FIRST + 302, 1))
+    assert tick(using, EVERY) == 1
+    assert resolved(using) > 200
 
 
 def test_another_model_begins_anew_on_the_stored_history(using: Services) -> None:
