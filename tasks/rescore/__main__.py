@@ -20,6 +20,7 @@ from sqlalchemy.exc import OperationalError
 from streamgauge.errors import QueueUnavailable, SettingsError
 from streamgauge.queue import TEND_RUNS_TASK, enqueue_batch, make_producer
 from streamgauge.settings import WorkerSettings, load
+from streamgauge.storage.audit import write_audit
 from streamgauge.storage.engine import make_engine
 from streamgauge.storage.rescore import (
     CANCELLED,
@@ -88,12 +89,15 @@ def _create(engine: Engine, redis_url: str, options: argparse.Namespace, err: Te
         created = create_run(
             connection,
             kind=ON_DEMAND,
-            by=f"command line ({_user()})",
+            by=_actor(),
             devices=options.device,
             since=options.since,
             until=options.until or datetime.now(UTC),
             model=options.model,
         )
+        if not created.merged:
+            said = {"devices": options.device, "from": options.since.isoformat(), "model": options.model}
+            write_audit(connection, actor=_actor(), action="rescore.start", subject=f"run {created.run_id}", after=said)
     if created.merged:
         print(f"Run {created.run_id} is open already and does the same: it is followed", file=err)
     _wake(redis_url, err)
@@ -113,6 +117,8 @@ def _list(engine: Engine, as_json: bool, out: TextIO) -> int:
 def _cancel(engine: Engine, redis_url: str, run_id: int, out: TextIO, err: TextIO) -> int:
     with engine.begin() as connection:
         asked = request_cancel(connection, run_id)
+        if asked:
+            write_audit(connection, actor=_actor(), action="rescore.cancel", subject=f"run {run_id}")
     if not asked:
         run = _read(engine, run_id)
         what = f"There is no run {run_id}" if run is None else f"Run {run_id} has ended already: it is {run.state}"
@@ -192,11 +198,11 @@ def _json(run: Run) -> str:
     return orjson.dumps(run).decode()
 
 
-def _user() -> str:
+def _actor() -> str:
     try:
-        return getpass.getuser()
+        return f"command line ({getpass.getuser()})"
     except (KeyError, OSError):
-        return "unknown"
+        return "command line"
 
 
 def _time(words: str) -> datetime:

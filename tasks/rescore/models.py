@@ -38,4 +38,4 @@ class RunModels:
         files = read_files(connection, model_id)
         if not files:
             raise ModelArtefactError(f"The files of model {model_id} are not in the database: it cannot judge anything")
-        return Model.from_files(files)  # type: ignore[no-any-return,attr-defined]
+        return Model.from_files(files)

@@ -49,7 +49,14 @@ def fields(answer: Any) -> dict[str, str]:
     return {error["field"]: error["detail"] for error in answer.json["errors"]}
 
 
-def test_a_run_is_made_followed_listed_and_cancelled(client: FlaskClient, redis: Redis) -> None:
+def actions(engine: Engine) -> list[tuple[str, str, str]]:
+    with engine.connect() as connection:
+        query = "SELECT actor, action, subject FROM audit_log WHERE actor LIKE 'API%%' ORDER BY id"
+        found = connection.exec_driver_sql(query).all()
+    return [(row.actor, row.action, row.subject) for row in found]
+
+
+def test_a_run_is_made_followed_listed_and_cancelled(client: FlaskClient, engine: Engine, redis: Redis) -> None:
     answer = client.post(URL, json={**RANGE, "devices": ["mill"]})
     assert (answer.status_code, answer.headers["Location"]) == (202, f"{URL}/1")
     task = orjson.loads(redis.lindex(BATCH, 0))  # type: ignore[arg-type]
@@ -68,6 +75,8 @@ def test_a_run_is_made_followed_listed_and_cancelled(client: FlaskClient, redis:
     assert ([item["id"] for item in following["runs"]], following["next"]) == ([1], None)
     cancelled = client.post(f"{URL}/1/cancel")
     assert (cancelled.status_code, cancelled.json["run"]["cancel_requested_at"] is None) == (202, False)
+    audited = [("API token nightly", "rescore.start", "run 1"), ("API token nightly", "rescore.start", "run 2")]
+    assert actions(engine) == [*audited, ("API token nightly", "rescore.cancel", "run 1")]
 
 
 def test_a_run_that_has_ended_cannot_be_cancelled(client: FlaskClient, engine: Engine) -> None:

@@ -1,16 +1,24 @@
 """Re-scoring on a real Postgres: runs are planned, carried out chunk by chunk, interrupted, cancelled, reported."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
+import xgboost
 from redis import Redis
 from sqlalchemy import Engine, text
 
 from streamgauge.errors import ModelArtefactError
-from streamgauge.reading import Reading
+from streamgauge.reading import Reading, to_microseconds
+from streamgauge.scoring.anomaly import ANOMALY_SCORE
+from streamgauge.scoring.calibration import SHIPPED
+from streamgauge.scoring.judge import judge
+from streamgauge.scoring.model import CARD_FILE, MODEL_FILE, Model, described, identity
+from streamgauge.storage.calibrations import StoredCalibration, write_calibrations
 from streamgauge.storage.devices import Device
 from streamgauge.storage.models import ensure_model
 from streamgauge.storage.rescore import Created, Run, RunRefused, create_run, list_runs, read_run, request_cancel
@@ -415,7 +423,7 @@ def test_a_promotion_is_followed_by_one_scheduled_run(engine: Engine, using: Ser
     now = datetime.now(UTC)
     ingest(using, series([1.0] * 5, start=now - timedelta(days=2)))
     shipped = rows(engine, "SELECT id FROM models")[0].id
-    change(engine, "INSERT INTO model_aliases (device_id, alias, model_id) VALUES (0, 'champion', :m)", m=shipped)
+    # The first task has made it champion.
     assert schedule_runs(engine, 30) == []  # The first champion replaced nobody.
     change(
         engine,
@@ -452,3 +460,72 @@ def test_years_of_few_readings_are_no_work(engine: Engine, using: Services) -> N
     run = rescored(engine, run_id)
     assert run.readings_done == len(times)
     assert np.isnan([np.nan if row.score is None else row.score for row in scores(engine)]).all()
+
+
+def smaller(model: Model) -> Model:
+    """Another model: the same with a part of its trees."""
+    booster = xgboost.Booster()
+    files = model.files()
+    booster.load_model(bytearray(files[MODEL_FILE]))
+    files[MODEL_FILE] = bytes(booster[:5].save_raw("ubj"))
+    card = {**model.card, "files": described(files), "sha256": identity(files)}
+    return Model.from_files({**files, CARD_FILE: json.dumps(card).encode()})
+
+
+def test_another_model_s_verdicts_stand_beside_those_of_the_time(engine: Engine, using: Services) -> None:
+    store_record(using, "a", rows=600)
+    before = rows(engine, "SELECT * FROM readings ORDER BY time")
+    other = smaller(using.model)
+    with engine.begin() as connection:
+        other_id = ensure_model(connection, other.sha256, dict(other.card), other.files())
+    for model in ("champion", other.sha256):
+        run_id = ask(engine, model=model).run_id
+        do_chunks(using, plan(using))
+    run = rescored(engine, run_id)
+    assert (run.model_id, run.model_sha256) == (other_id, other.sha256)
+    assert run.report is not None
+    assert (run.report["other_model"], run.report["largest_change"] is None) == (600, False)
+    assert rows(engine, "SELECT * FROM readings ORDER BY time") == before
+    assert rows(engine, "SELECT model_id, count(*) FROM scores GROUP BY 1 ORDER BY 1") == [(1, 600), (other_id, 600)]
+    own = rows(engine, f"SELECT device_id, time, {VERDICT} FROM scores WHERE model_id = 1 ORDER BY 1, 2")
+    assert own == stored(engine)
+    time_us = np.array([to_microseconds(row.time) for row in before])
+    level_m = np.array([row.level_m for row in before])
+    whole = judge(other, np.zeros(600, dtype=np.int64), time_us, level_m, np.arange(600))
+    found = rows(engine, "SELECT expected_m, score FROM scores WHERE model_id = :m ORDER BY time", m=other_id)
+    np.testing.assert_array_equal(np.array([row.expected_m for row in found], dtype=float), whole.expected.expected_m)
+    np.testing.assert_array_equal(np.array([row.score for row in found], dtype=float), whole.score)
+    changed = (run.report["newly_marked"], run.report["no_longer_marked"])
+    marks = [(row.score or 0.0) >= ANOMALY_SCORE for row in before]
+    now = [(row.score or 0.0) >= ANOMALY_SCORE for row in found]
+    assert changed == (
+        sum(new and not old for old, new in zip(marks, now, strict=True)),
+        sum(old and not new for old, new in zip(marks, now, strict=True)),
+    )
+
+
+def test_each_reading_is_judged_with_the_calibration_and_the_companions_of_its_time(
+    engine: Engine, using: Services
+) -> None:
+    """Calibrations that begin within the record, limits of its own, and a neighbour: live and re-scored alike."""
+    readings = [Reading(device="a", time=moment, level_m=level) for moment, level in recorded()[:900]]
+    beside = [Reading(device="b", time=moment, level_m=1.0 + level / 2) for moment, level in recorded()[:900]]
+    ingest(using, [*readings[:1], *beside[:1]])
+    device = rows(engine, "SELECT id FROM devices WHERE name = 'a'")[0].id
+    settings = {"neighbours": ["b"], "rate_suspect_m_per_h": 0.5}
+    change(engine, "UPDATE devices SET quality = CAST(:q AS jsonb) WHERE name = 'a'", q=json.dumps(settings))
+    with engine.begin() as connection:
+        for place, scale in ((200, 0.2), (500, 3.0)):
+            band = replace(SHIPPED.model, low_scale=scale, high_scale=scale)
+            valid = StoredCalibration(device, 1, readings[place].time, replace(SHIPPED, model=band))
+            write_calibrations(connection, [valid])
+    using.directory.forget()
+    using.calibrations.forget()
+    for first in range(1, 900, 100):
+        ingest(using, [*beside[first : first + 100], *readings[first : first + 100]])
+    run_id = ask(engine).run_id
+    do_chunks(using, plan(using))
+    assert rescored(engine, run_id).report["flags_changed"] == 0  # type: ignore[index]
+    assert scores(engine) == stored(engine)
+    suspect = rows(engine, "SELECT count(*) FROM scores WHERE level_flag = 3 AND device_id = :d", d=device)
+    assert suspect[0][0] > 0
