@@ -23,29 +23,40 @@ def model_card(card: Mapping[str, Any]) -> str:
     record, training, libraries = card["record"], card["training"], card["libraries"]
     return "\n".join(
         [
-            "# Model card: the expected next level",
+            "# Model card: the expected next level and the forecasts",
             "",
             "Made by `make train`; do not edit.",
             "",
-            f"- **Model** `{card['sha256']}`, {card['size_bytes'] / 1000:,.0f} kB",
+            f"- **Model** `{card['sha256']}`, {_size(card) / 1000:,.0f} kB",
             (
                 f"- **Expects** the next level of a station, with bounds of 5 % and 95 %, from {len(card['features'])} features"
                 " of its earlier readings (`streamgauge/scoring/features.py`; version"
                 f" `{card['features_sha256'][:12]}`)."
             ),
             (
+                f"- **Forecasts** {', '.join(_ahead(seconds) for seconds in card['horizons_s'])} ahead, from"
+                f" {len(card['forecast_features'])} features of the last 48 hours"
+                f" (`streamgauge/scoring/forecast/window_features.py`; version `{card['forecast_features_sha256'][:12]}`): five"
+                " medians per horizon and simple rules, mixed per station by how right they have been there; a band whose width"
+                " is learnt per station (docs/forecast.md)."
+            ),
+            (
                 f"- **Trained on** `{record['name']}` ({record['rows']:,} rows, {record['first']} to {record['last']}, SHA-256"
                 f" `{record['sha256'][:12]}`; U.S. Geological Survey, public domain), readings before"
-                f" {training['train_until']} that passed the quality checks, also seen at every second and third reading."
+                f" {training['train_until']} that passed the quality checks (rules version {card['quality_rules']}), also seen at"
+                " every second and third reading; for the forecasts also with noise, and three times as slow."
             ),
             (
                 f"- **How** XGBoost {libraries['xgboost']} on {card['platform']}, quantile regression, {training['rounds']}"
-                f" rounds of 3 trees of depth {training['depth']}, seed {training['seed']}; numpy {libraries['numpy']}."
+                f" rounds of 3 trees of depth {training['depth']}, seed {training['seed']}; forecasts:"
+                f" {training['forecast']['rounds']} rounds, seed {training['forecast']['seed']}; numpy {libraries['numpy']}."
             ),
             (
-                "- **Not for** forecasts beyond the next reading, tides, pumped tanks: it has seen one small stream. Its band is"
-                " not calibrated per station."
+                "- **Has seen** one small stream. Tides, pumped tanks and rivers are other water: there a station's own record"
+                " decides whether the model or persistence is shown."
             ),
+            "",
+            "## The next reading",
             "",
             (
                 "Mean absolute error of the next reading, against persistence (the last usable level again). *Moving*: the"
@@ -56,6 +67,18 @@ def model_card(card: Mapping[str, Any]) -> str:
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
             *_rows(card["metrics"]),
             "",
+            "## Forecasts",
+            "",
+            (
+                "Replayed as they would have been issued live; the station's calibration begins with the record (at the trained"
+                " site with its training part). *Average*: the mean level of the hour before. *Shown*: the model, or"
+                " persistence where that had lately been better."
+            ),
+            "",
+            "| judged on | ahead | rows | model, mm | persistence, mm | average, mm | lower by | shown | in band | band, mm |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+            *_forecast_rows(card["metrics"]),
+            "",
         ]
     )
 
@@ -63,8 +86,6 @@ def model_card(card: Mapping[str, Any]) -> str:
 def _rows(metrics: Mapping[str, Any]) -> list[str]:
     lines = []
     for key, found in metrics.items():
-        if found is None:
-            continue
         for part in ("overall", "moving"):
             figures = found[part]
             if figures["rows"]:
@@ -77,3 +98,35 @@ def _cells(figures: Mapping[str, Any]) -> str:
     skill = "–" if figures["skill"] is None else f"{figures['skill']:.1%}"
     rest = (skill, f"{figures['coverage']:.1%}", f"{figures['band_mean_m'] * 1000:.1f}", f"{figures['anomalous']:.2%}")
     return " | ".join((f"{figures['rows']:,}", *lengths, *rest))
+
+
+def _size(card: Mapping[str, Any]) -> int:
+    return sum(int(found["size_bytes"]) for found in card["files"].values())
+
+
+def _ahead(seconds: int) -> str:
+    return f"{seconds // 60} min" if seconds < _HOUR_S else f"{seconds // _HOUR_S} h"
+
+
+_HOUR_S = 3600
+
+
+def _forecast_rows(metrics: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for key, found in metrics.items():
+        for horizon in found["forecast"]["horizons"]:
+            for part in ("overall", "moving"):
+                figures = horizon[part]
+                if figures["rows"]:
+                    lines.append(
+                        f"| {_NAMES[key]}, {part} | {_ahead(horizon['horizon_s'])} | {_forecast_cells(figures)} |"
+                    )
+    return lines
+
+
+def _forecast_cells(figures: Mapping[str, Any]) -> str:
+    names = ("model_mae_m", "persistence_mae_m", "moving_average_mae_m")
+    lengths = (f"{figures[name] * 1000:.2f}" for name in names)
+    skills = ("–" if figures[name] is None else f"{figures[name]:.1%}" for name in ("skill", "shown_skill"))
+    rest = (f"{figures['coverage']:.1%}", f"{figures['band_mean_m'] * 1000:.1f}")
+    return " | ".join((f"{figures['rows']:,}", *lengths, *skills, *rest))

@@ -5,7 +5,8 @@ bytes, all numbers little-endian:
 
 * 32 bytes: SHA-256 of everything that follows;
 * one line of JSON: what the file is (``format``), of which model and for which features, and how many trees and levels;
-* the tables, one after the other, in the order and types of ``Tables``.
+* the tables, one after the other, in the order and types of ``Tables``;
+* rows of features and what XGBoost itself answers to them: the walk is held against them whenever the file is loaded.
 
 Every tree is complete: ``depth`` levels of questions, then leaves. Where the booster's tree ended earlier, both answers lead
 to the same value. So no table of children is needed: from question ``n`` one goes on to ``2n + 1`` or ``2n + 2``.
@@ -22,13 +23,18 @@ from numpy.typing import NDArray
 
 from streamgauge.errors import ModelArtefactError
 from streamgauge.scoring.features import FEATURES, FeatureMatrix, FloatArray, features_sha256
-from streamgauge.scoring.model import ARTEFACT, CARD_FILE, QUANTILES, Expected
+from streamgauge.scoring.model import ARTEFACT, CARD_FILE, EDGE_FILE, QUANTILES, Expected
 
-EDGE_FILE = "edge.bin"
-FORMAT = "streamgauge edge model 1"
+FORMAT = "streamgauge edge model 2"
 
 DEPTH_MAX = 10
 """Deeper trees would be padded to more than a thousand leaves each; this is no format for them."""
+
+PROBES = 64
+"""So many rows with XGBoost's answers are in the file."""
+
+TOLERANCE_M = 1e-5
+"""The walk may differ from XGBoost by so much; it does not differ at all where both round alike."""
 
 _TREES_MAX = 100_000
 _HASH_BYTES = 32
@@ -56,16 +62,31 @@ class Tables:
 
 
 @dataclass(frozen=True, slots=True)
+class Probes:
+    """What XGBoost answers to some rows.
+
+    Attributes:
+        values: float32[PROBES, len(FEATURES)].
+        answer_m: float32[PROBES, len(QUANTILES)].
+    """
+
+    values: NDArray[np.float32]
+    answer_m: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
 class EdgeModel:
     """A loaded model. It holds no state of any station and may serve many threads.
 
     Attributes:
         sha256: the hash of the XGBoost model that it was made from, which identifies it everywhere.
         tables: its trees.
+        probes: rows on which the walk was found to answer as XGBoost does.
     """
 
     sha256: str
     tables: Tables
+    probes: Probes
 
     @classmethod
     def load(cls, folder: Path = ARTEFACT) -> "EdgeModel":
@@ -135,11 +156,12 @@ def _depth(questions: int) -> int:
     return (questions + 1).bit_length() - 1
 
 
-def to_bytes(tables: Tables, model_sha256: str) -> bytes:
+def to_bytes(tables: Tables, probes: Probes, model_sha256: str) -> bytes:
     """The file of an edge model: the same tables give the same bytes everywhere.
 
     Args:
         tables: complete trees.
+        probes: XGBoost's own answers.
         model_sha256: of the model that they were taken from.
     """
     trees, questions = tables.feature.shape
@@ -151,7 +173,10 @@ def to_bytes(tables: Tables, model_sha256: str) -> bytes:
         "depth": _depth(questions),
     }
     line = json.dumps(header, sort_keys=True).encode() + b"\n"
-    body = b"".join(getattr(tables, name).astype(kind).tobytes() for name, kind, _ in _layout(trees, _depth(questions)))
+    body = b"".join(
+        getattr(probes if name in Probes.__slots__ else tables, name).astype(kind).tobytes()
+        for name, kind, _ in _layout(trees, _depth(questions))
+    )
     return hashlib.sha256(line + body).digest() + line + body
 
 
@@ -174,10 +199,17 @@ def from_bytes(content: bytes, path: Path) -> EdgeModel:
             f"{path} was made for other features (version {str(header['features_sha256'])[:12]}…) than this program makes "
             f"(version {features_sha256()[:12]}…). {_REPAIR}"
         )
-    tables = _tables(body, header["trees"], header["depth"])
-    if tables is None:
+    found = _tables(body, header["trees"], header["depth"])
+    if found is None:
         raise ModelArtefactError(f"{path} does not hold the tables that it promises. {_REPAIR}")
-    return EdgeModel(sha256=header["model_sha256"], tables=tables)
+    tables, probes = found
+    off_m = np.abs(_walk(tables, probes.values) - probes.answer_m)
+    if not (off_m <= TOLERANCE_M).all():
+        raise ModelArtefactError(
+            f"{path} does not say what the model says that it was made from: the largest difference is {off_m.max():.3g} m"
+            f" and {TOLERANCE_M:g} m is allowed. {_REPAIR}"
+        )
+    return EdgeModel(sha256=header["model_sha256"], tables=tables, probes=probes)
 
 
 def _layout(trees: int, depth: int) -> tuple[tuple[str, str, tuple[int, ...]], ...]:
@@ -189,6 +221,8 @@ def _layout(trees: int, depth: int) -> tuple[tuple[str, str, tuple[int, ...]], .
         ("missing_right", "u1", questions),
         ("leaf", "<f4", (trees, 2**depth)),
         ("base", "<f4", (len(QUANTILES),)),
+        ("values", "<f4", (PROBES, len(FEATURES))),
+        ("answer_m", "<f4", (PROBES, len(QUANTILES))),
     )
 
 
@@ -207,8 +241,8 @@ def _header(line: bytes, path: Path) -> dict[str, Any]:
     return header
 
 
-def _tables(body: bytes, trees: int, depth: int) -> Tables | None:
-    """The tables in the bytes; ``None`` if the bytes are not exactly those."""
+def _tables(body: bytes, trees: int, depth: int) -> tuple[Tables, Probes] | None:
+    """The tables and probes in the bytes; ``None`` if the bytes are not exactly those."""
     layout = _layout(trees, depth)
     sizes = [int(np.prod(shape)) * np.dtype(kind).itemsize for _, kind, shape in layout]
     if len(body) != sum(sizes) or trees % len(QUANTILES):
@@ -218,8 +252,9 @@ def _tables(body: bytes, trees: int, depth: int) -> Tables | None:
     for (name, kind, shape), size in zip(layout, sizes, strict=True):
         found[name] = np.frombuffer(body, dtype=kind, count=int(np.prod(shape)), offset=start).reshape(shape)
         start += size
+    probes = Probes(**{name: found.pop(name) for name in Probes.__slots__})
     tables = Tables(**found)
-    return tables if tables.feature.max() < len(FEATURES) else None
+    return (tables, probes) if tables.feature.max() < len(FEATURES) else None
 
 
 def _sha256_of_card(folder: Path) -> str | None:

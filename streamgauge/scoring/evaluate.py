@@ -1,13 +1,19 @@
 """The shipped model judged on a record, as it would have run live: ``python -m streamgauge.scoring.evaluate FILE.csv``.
 
-It is compared with persistence, which expects the last usable level again.
+Two things are judged: what was expected of each next reading, and the forecasts of five minutes to six hours, replayed with the
+station's calibration as it would have learnt live. Both are compared with persistence, which expects the last usable level again,
+and forecasts also with the moving average: the mean level of the hour before. A forecast's outcome is read off the straight line
+between the two usable readings around its time, if they are at most 30 minutes apart. What the JSON says is written down in
+docs/forecast.md.
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +23,12 @@ from streamgauge.quality.check import check_levels
 from streamgauge.quality.flags import Flag
 from streamgauge.scoring.anomaly import ANOMALY_SCORE
 from streamgauge.scoring.features import FEATURES, FeatureMatrix, FloatArray, build
+from streamgauge.scoring.forecast.figures import MOVING_M, ForecastEvaluation, ForecastFigures, judge_forecasts
 from streamgauge.scoring.judge import score
 from streamgauge.scoring.model import Expected, Model
 from streamgauge.scoring.records import InvalidRecord, Record, read_record
 
-MOVING_M = 0.02
-"""Water moves where the level changed by more than this in the hour before."""
+__all__ = ["MOVING_M", "Evaluation", "Figures", "evaluate", "evaluation_json", "main", "water_moves"]
 
 _CHUNK_ROWS = 20_000
 
@@ -59,6 +65,9 @@ class Evaluation:
         record_sha256: of the file.
         model_sha256: of the model.
         flags: how many rows have each flag.
+        overall: what was expected of the next reading, over all.
+        moving: and where water moves.
+        forecast: five minutes to six hours ahead.
     """
 
     record: str
@@ -67,20 +76,28 @@ class Evaluation:
     flags: dict[str, int]
     overall: Figures
     moving: Figures
+    forecast: ForecastEvaluation
 
 
-def evaluate(model: Model, record: Record, from_us: int | None = None) -> Evaluation:
+def evaluate(
+    model: Model,
+    record: Record,
+    from_us: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
     """Judge a model on a record.
 
     Args:
         model: the model.
         record: the readings; those that fail their checks are not judged.
         from_us: only readings from this time on are judged (microseconds since 1970); earlier ones are history.
+        progress: told from time to time how many of how many forecasts were replayed.
     """
-    rows = np.flatnonzero(record.time_us >= (from_us if from_us is not None else record.time_us[0]))
+    rows = np.arange(np.searchsorted(record.time_us, from_us) if from_us is not None else 0, len(record.time_us))
     checked = check_levels(record.station, record.time_us, record.level_m)
     level_m, flags = record.level_m[rows], checked.flags[rows]
-    parts: list[tuple[Expected, FloatArray, NDArray[np.bool_]]] = []
+    nothing = np.empty(0)
+    parts = [(Expected(nothing, nothing, nothing), nothing, np.empty(0, dtype=np.bool_))]
     for start in range(0, len(rows), _CHUNK_ROWS):
         chunk = rows[start : start + _CHUNK_ROWS]
         features = build(record.station, record.time_us, record.level_m, checked, chunk)
@@ -97,7 +114,13 @@ def evaluate(model: Model, record: Record, from_us: int | None = None) -> Evalua
         flags={flag.name.lower(): int(np.count_nonzero(flags == flag)) for flag in Flag},
         overall=_figures(level_m, expected, baseline_m, points, judged),
         moving=_figures(level_m, expected, baseline_m, points, judged & moving),
+        forecast=judge_forecasts(model.forecast, record.time_us, record.level_m, checked, from_us, progress),
     )
+
+
+def evaluation_json(found: Evaluation) -> dict[str, Any]:
+    """The evaluation as JSON-able objects; the keys are the attributes' names."""
+    return asdict(found)
 
 
 def water_moves(features: FeatureMatrix) -> NDArray[np.bool_]:
@@ -131,10 +154,70 @@ _ROUNDING_M = 0.00005
 
 
 def _lines(found: Evaluation) -> list[str]:
-    lines = [f"{found.record}, model {found.model_sha256[:12]}", f"flags: {found.flags}"]
-    for name, figures in (("all readings", found.overall), ("where water moves", found.moving)):
-        lines.append(f"{name}: " + ", ".join(f"{key} {value}" for key, value in asdict(figures).items()))
-    return lines
+    flags = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in found.flags.items() if count)
+    return [
+        f"{found.record}, judged by the model {found.model_sha256[:12]}",
+        f"Readings: {flags or 'none'}",
+        "",
+        "The next reading",
+        *(
+            _next_line(name, figures)
+            for name, figures in (("all readings", found.overall), ("water moves", found.moving))
+        ),
+        "",
+        f"Forecasts: {found.forecast.issues:,} issues. Mean absolute errors in mm; lower by: than persistence, the model and",
+        "what was shown (persistence where that had lately been better); in band: share of outcomes in the 90 % band.",
+        *_table(found.forecast),
+    ]
+
+
+def _next_line(name: str, figures: Figures) -> str:
+    if figures.model_mae_m is None or figures.persistence_mae_m is None:
+        return f"  {name}: nothing to judge"
+    return (
+        f"  {name}: {figures.rows:,} rows; error {_mm(figures.model_mae_m)} mm, persistence {_mm(figures.persistence_mae_m)} mm"
+        f" (lower by {_share(figures.skill)}); {_share(figures.coverage)} within the band; {_share(figures.anomalous)} marked"
+    )
+
+
+_HEADER = ("ahead", "", "rows", "model", "persistence", "average", "lower by", "shown", "in band", "width")
+
+
+def _table(found: ForecastEvaluation) -> list[str]:
+    rows: list[tuple[str, ...]] = [_HEADER]
+    for horizon in found.horizons:
+        for name, figures in (("all", horizon.overall), ("moving", horizon.moving)):
+            rows.append((f"{horizon.horizon_s // 60} min", name, *_cells(figures)))
+    widths = [max(len(row[place]) for row in rows) for place in range(len(_HEADER))]
+    return ["  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def _cells(figures: ForecastFigures) -> tuple[str, ...]:
+    lengths = (_mm(figures.model_mae_m), _mm(figures.persistence_mae_m), _mm(figures.moving_average_mae_m))
+    shares = (_share(figures.skill), _share(figures.shown_skill), _share(figures.coverage))
+    return (f"{figures.rows:,}", *lengths, *shares, _mm(figures.band_mean_m))
+
+
+def _mm(length_m: float | None) -> str:
+    return "–" if length_m is None else f"{length_m * 1000:.2f}"
+
+
+def _share(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
+
+
+def _show_progress(done: int, total: int) -> None:
+    """Only where it takes long and a person looks on."""
+    if total > _LONG_ROWS:
+        print(
+            f"\rforecasts replayed: {done:,} of {total:,}",
+            end="\n" if done == total else "",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+_LONG_ROWS = 10_000
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -144,11 +227,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
     chosen = parser.parse_args(arguments)
     try:
-        found = evaluate(Model.load(), read_record(chosen.file))
+        found = evaluate(Model.load(), read_record(chosen.file), progress=_show_progress)
     except (InvalidRecord, ModelArtefactError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(json.dumps(asdict(found)) if chosen.json else "\n".join(_lines(found)))
+    print(json.dumps(evaluation_json(found)) if chosen.json else "\n".join(_lines(found)))
     return 0
 
 

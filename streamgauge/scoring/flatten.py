@@ -3,7 +3,6 @@
 Source of the format: XGBoost, "Introduction to Model IO" and ``doc/model.schema`` (3.2).
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -12,16 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge.errors import ModelArtefactError
-from streamgauge.scoring.edge import DEPTH_MAX, Tables, to_bytes
+from streamgauge.scoring.edge import DEPTH_MAX, PROBES, Probes, Tables, to_bytes
 from streamgauge.scoring.features import FEATURES
 from streamgauge.scoring.model import QUANTILES
 
 
-def edge_bytes(model: bytes) -> bytes:
+def edge_bytes(model: bytes, model_sha256: str) -> bytes:
     """The edge file of a trained model; the same model gives the same bytes.
 
     Args:
         model: the content of ``model.ubj``.
+        model_sha256: the identity of the model that it belongs to.
 
     Raises:
         ModelArtefactError: the model is not of the kind that ``streamgauge.scoring.train`` makes.
@@ -30,8 +30,28 @@ def edge_bytes(model: bytes) -> bytes:
 
     booster = xgboost.Booster()
     booster.load_model(bytearray(model))
+    booster.set_param({"nthread": 1})
     tables = flatten(json.loads(booster.save_raw("json")))
-    return to_bytes(tables, hashlib.sha256(model).hexdigest())
+    values = _probe_values(tables)
+    answer_m = booster.inplace_predict(values, validate_features=False).reshape(-1, len(QUANTILES))
+    return to_bytes(tables, Probes(values, answer_m), model_sha256)
+
+
+_PROBE_SEED = 4
+_PROBE_MISSING = 0.1
+
+
+def _probe_values(tables: Tables) -> NDArray[np.float32]:
+    """Rows made of the trees' own thresholds, exactly at, just below and just above them, and of missing values."""
+    random = np.random.default_rng(_PROBE_SEED)
+    values = np.zeros((PROBES, len(FEATURES)), dtype=np.float32)
+    for column in range(len(FEATURES)):
+        asked = np.unique(tables.threshold[tables.feature == column])
+        chosen = random.choice(asked if len(asked) else np.zeros(1, dtype=np.float32), PROBES).astype(np.float32)
+        towards = random.choice(np.array([-np.inf, 0.0, np.inf], dtype=np.float32), PROBES)
+        values[:, column] = np.where(towards == 0.0, chosen, np.nextafter(chosen, towards))
+    values[random.random(values.shape) < _PROBE_MISSING] = np.nan
+    return values
 
 
 def flatten(model: Mapping[str, Any]) -> Tables:

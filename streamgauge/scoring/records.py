@@ -34,12 +34,43 @@ class Record:
         sha256: of the file's bytes.
         time_us: microseconds since 1970, int64[n].
         level_m: metres, float64[n]; NaN where the file has none.
+        usable: which rows may train and be history, bool[n]; ``None``: all that pass their checks.
     """
 
     name: str
     sha256: str
     time_us: IntArray
     level_m: FloatArray
+    usable: NDArray[np.bool_] | None = None
+
+    @classmethod
+    def from_arrays(
+        cls, name: str, time_us: IntArray, level_m: FloatArray, usable: NDArray[np.bool_] | None = None
+    ) -> "Record":
+        """A record of stored readings; its hash is that of the arrays' bytes, a snapshot of the data.
+
+        Args:
+            name: of the station.
+            time_us: microseconds since 1970, ascending, each once, int64[n].
+            level_m: metres, float64[n].
+            usable: rows that were not flagged, bool[n]; the others neither train nor are history.
+
+        Raises:
+            InvalidRecord: the arrays differ in length, or times do not ascend.
+        """
+        lengths = {len(time_us), len(level_m), len(time_us if usable is None else usable)}
+        if len(lengths) != 1:
+            raise InvalidRecord(f"{name}: the columns have different lengths, {sorted(lengths)}")
+        if (np.diff(time_us) <= 0).any():
+            raise InvalidRecord(f"{name}: times must ascend, each once")
+        columns = (time_us.astype("<i8"), level_m.astype("<f8"), np.ones(0) if usable is None else usable.astype("u1"))
+        sha256 = hashlib.sha256(b"".join(column.tobytes() for column in columns)).hexdigest()
+        return cls(name, sha256, time_us, level_m, usable)
+
+    @property
+    def ordinary(self) -> NDArray[np.bool_]:
+        """Which rows may train and be history, bool[n]."""
+        return np.ones(len(self.time_us), dtype=np.bool_) if self.usable is None else self.usable
 
     @property
     def station(self) -> IntArray:
@@ -48,7 +79,16 @@ class Record:
 
     def thinned(self, every: int, offset: int = 0) -> "Record":
         """Each ``every``-th row from ``offset`` on: the same water seen by a sensor that reports less often."""
-        return Record(self.name, self.sha256, self.time_us[offset::every], self.level_m[offset::every])
+        return self.take(np.arange(offset, len(self.time_us), every))
+
+    def take(self, rows: IntArray) -> "Record":
+        """Some of the rows, in order."""
+        usable = None if self.usable is None else self.usable[rows]
+        return Record(self.name, self.sha256, self.time_us[rows], self.level_m[rows], usable)
+
+    def with_rows(self, time_us: IntArray, level_m: FloatArray) -> "Record":
+        """The same rows with other times and levels."""
+        return Record(self.name, self.sha256, time_us, level_m, self.usable)
 
 
 def read_record(path: Path) -> Record:

@@ -5,16 +5,17 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import xgboost
 
 from streamgauge.errors import ModelArtefactError
-from streamgauge.scoring.edge import EDGE_FILE, EdgeModel, to_bytes
+from streamgauge.scoring.edge import EdgeModel, to_bytes
 from streamgauge.scoring.features import FEATURES
 from streamgauge.scoring.flatten import edge_bytes, flatten
-from streamgauge.scoring.model import ARTEFACT, CARD_FILE, MODEL_FILE, Model
+from streamgauge.scoring.model import ARTEFACT, CARD_FILE, EDGE_FILE, MODEL_FILE, Model
 from streamgauge.scoring.train import Training
 
 SHIPPED_BYTES_MAX = 200_000
@@ -37,7 +38,7 @@ def write_with_header(folder, change=lambda header: header, body_change=lambda b
 
 def test_the_shipped_file_is_what_the_shipped_model_gives() -> None:
     shipped = (ARTEFACT / EDGE_FILE).read_bytes()
-    assert edge_bytes((ARTEFACT / MODEL_FILE).read_bytes()) == shipped
+    assert edge_bytes((ARTEFACT / MODEL_FILE).read_bytes(), Model.load().sha256) == shipped
     assert len(shipped) < SHIPPED_BYTES_MAX
 
 
@@ -47,7 +48,7 @@ def test_it_names_the_model_that_it_was_made_from() -> None:
 
 def test_what_is_written_is_read_again() -> None:
     model = EdgeModel.load()
-    assert to_bytes(model.tables, model.sha256) == (ARTEFACT / EDGE_FILE).read_bytes()
+    assert to_bytes(model.tables, model.probes, model.sha256) == (ARTEFACT / EDGE_FILE).read_bytes()
 
 
 def test_a_gateway_without_the_card_can_load_it(copied) -> None:
@@ -116,6 +117,14 @@ def test_tables_that_do_not_fit_are_refused(copied, change) -> None:
     write_with_header(copied, body_change=change)
     with pytest.raises(ModelArtefactError, match="tables"):
         EdgeModel.load(copied)
+
+
+def test_tables_that_answer_otherwise_than_xgboost_are_refused(tmp_path) -> None:
+    model = EdgeModel.load()
+    off = replace(model.tables, base=model.tables.base + np.float32(2e-5))
+    (tmp_path / EDGE_FILE).write_bytes(to_bytes(off, model.probes, model.sha256))
+    with pytest.raises(ModelArtefactError, match=r"largest difference is 2e-05 m.*make train"):
+        EdgeModel.load(tmp_path)
 
 
 def small_model(columns=22, **parameters):

@@ -11,10 +11,20 @@ from streamgauge.errors import ModelArtefactError
 from streamgauge.quality.flags import Flag
 from streamgauge.scoring.features import FEATURES, features_sha256
 from streamgauge.scoring.judge import judge, score
-from streamgauge.scoring.model import ARTEFACT, CARD_FILE, MODEL_FILE, Expected, Model
+from streamgauge.scoring.model import (
+    ARTEFACT,
+    CARD_FILE,
+    FILES,
+    FORECAST_FILE,
+    MODEL_FILE,
+    Expected,
+    Model,
+    described,
+    identity,
+)
 
 MINUTE_US = 60_000_000
-SHIPPED_BYTES_MAX = 2_000_000
+SHIPPED_BYTES_MAX = 3_500_000
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +44,23 @@ def change_card(folder, **changes):
     path.write_text(json.dumps(card))
 
 
+def replace_file(folder, name, content):
+    """Another content of one file, and a card that vouches for it."""
+    (folder / name).write_bytes(content)
+    files = {known: (folder / known).read_bytes() for known in FILES}
+    change_card(folder, sha256=identity(files), files=described(files))
+
+
 def test_the_shipped_model_is_small_and_known_by_its_hash(model):
-    assert (ARTEFACT / MODEL_FILE).stat().st_size < SHIPPED_BYTES_MAX
+    assert sum((ARTEFACT / name).stat().st_size for name in FILES) < SHIPPED_BYTES_MAX
     assert model.sha256 == model.card["sha256"]
     assert model.card["features_sha256"] == features_sha256()
     assert model.card["features"] == list(FEATURES)
 
 
-def test_a_truncated_model_is_refused(copied):
-    path = copied / MODEL_FILE
+@pytest.mark.parametrize("name", sorted(set(FILES) - {CARD_FILE}))
+def test_a_truncated_model_is_refused(copied, name):
+    path = copied / name
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(ModelArtefactError, match=r"(?s)hash.*damaged.*make train"):
         Model.load(copied)
@@ -50,22 +68,57 @@ def test_a_truncated_model_is_refused(copied):
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\x00" * 64, b"binf"])
 def test_a_file_that_is_no_model_is_refused_though_its_hash_fits(copied, content):
-    import hashlib
-
-    (copied / MODEL_FILE).write_bytes(content)
-    change_card(copied, sha256=hashlib.sha256(content).hexdigest())
+    replace_file(copied, MODEL_FILE, content)
     with pytest.raises(ModelArtefactError, match="make train"):
         Model.load(copied)
 
 
 def test_a_whole_model_cut_short_is_refused_though_its_hash_fits(copied):
-    import hashlib
-
-    content = (copied / MODEL_FILE).read_bytes()[:300_000]
-    (copied / MODEL_FILE).write_bytes(content)
-    change_card(copied, sha256=hashlib.sha256(content).hexdigest())
+    replace_file(copied, MODEL_FILE, (copied / MODEL_FILE).read_bytes()[:300_000])
     with pytest.raises(ModelArtefactError, match="make train"):
         Model.load(copied)
+
+
+def test_a_card_with_another_identity_is_refused(copied):
+    change_card(copied, sha256="0" * 64)
+    with pytest.raises(ModelArtefactError, match=r"000000000000….*make train"):
+        Model.load(copied)
+
+
+@pytest.mark.parametrize("cut", [0, 3, 4, 100, 1_000_000, -1])
+def test_a_forecast_file_cut_short_is_refused_though_its_hash_fits(copied, cut):
+    replace_file(copied, FORECAST_FILE, (copied / FORECAST_FILE).read_bytes()[:cut])
+    with pytest.raises(ModelArtefactError, match=r"forecast file.*make train"):
+        Model.load(copied)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda parts: parts | {"about": b"{}"}, "other features"),
+        (lambda parts: parts | {"about": b"null"}, "does not say"),
+        (lambda parts: parts | {"range_300": b""}, "range_300"),
+        (lambda parts: parts | {"range_300": b"binf"}, "range_300"),
+        (lambda parts: parts | {"range_301": parts["range_300"]}, "models of this program"),
+        (lambda parts: {name: part for name, part in parts.items() if name != "tails_3600"}, "models of this program"),
+        (lambda parts: parts | {"about": parts["about"].replace(b"tide_before", b"tide_beside")}, "another version"),
+        (lambda parts: parts | {"about": parts["about"].replace(b"relative_error", b"error")}, "no prior"),
+    ],
+)
+def test_a_forecast_file_with_other_parts_is_refused(change, said):
+    from streamgauge.scoring.forecast.model import ForecastModel, pack_parts, unpack
+
+    parts = change(unpack((ARTEFACT / FORECAST_FILE).read_bytes()))
+    with pytest.raises(ModelArtefactError, match=said):
+        ForecastModel.from_bytes(pack_parts(parts))
+
+
+def test_a_model_is_the_same_from_its_files_bytes(model):
+    again = Model.from_files(model.files())
+    assert again.sha256 == model.sha256 == identity(model.files())
+    assert sorted(again.files()) == sorted(FILES)
+    with pytest.raises(ModelArtefactError, match=r"lacks forecast\.bin.*make train"):
+        Model.from_files({name: content for name, content in model.files().items() if name != FORECAST_FILE})
 
 
 def test_a_model_of_other_features_is_refused(copied):
@@ -75,20 +128,17 @@ def test_a_model_of_other_features_is_refused(copied):
 
 
 def test_a_model_with_another_number_of_columns_is_refused(copied):
-    import hashlib
-
     import xgboost
 
     rows = np.random.default_rng(1).random((50, 3), dtype=np.float32)
     matrix = xgboost.DMatrix(rows, label=rows[:, 0], nthread=1)
     content = bytes(xgboost.train({"nthread": 1}, matrix, num_boost_round=1).save_raw("ubj"))
-    (copied / MODEL_FILE).write_bytes(content)
-    change_card(copied, sha256=hashlib.sha256(content).hexdigest())
+    replace_file(copied, MODEL_FILE, content)
     with pytest.raises(ModelArtefactError, match="3 features"):
         Model.load(copied)
 
 
-@pytest.mark.parametrize("name", [MODEL_FILE, CARD_FILE])
+@pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_named(copied, name):
     (copied / name).unlink()
     with pytest.raises(ModelArtefactError, match=f"{name} cannot be read"):

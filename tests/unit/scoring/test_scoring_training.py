@@ -12,51 +12,91 @@ import pytest
 
 from streamgauge.scoring import evaluate as evaluation
 from streamgauge.scoring import train as training_module
-from streamgauge.scoring.edge import EDGE_FILE
-from streamgauge.scoring.model import ARTEFACT, CARD_FILE, MODEL_FILE, Model
+from streamgauge.scoring.forecast.training import ForecastTraining
+from streamgauge.scoring.model import ARTEFACT, CARD_FILE, FILES, Model
 from streamgauge.scoring.records import InvalidRecord, Record, read_record
-from streamgauge.scoring.train import MODEL_CARD_FILE, RECORD, UNSEEN, Training, train, write_artefact
+from streamgauge.scoring.train import MODEL_CARD_FILE, RECORD, UNSEEN, Training, train, train_nowcast, write_artefact
 
-SMALL = Training(rounds=4, depth=3)
+SMALL = Training(rounds=4, depth=3, forecast=ForecastTraining(rounds=2, tail_rounds=2))
 
 
 @pytest.fixture(scope="module")
 def small_record() -> Record:
     whole = read_record(RECORD)
-    part = slice(130_000, 160_000)  # April to August 2017: both sides of the split.
-    return Record(whole.name, whole.sha256, whole.time_us[part], whole.level_m[part])
+    return whole.take(np.arange(150_500, 154_500))  # Some days on both sides of the split.
 
 
-def test_training_is_the_same_to_the_byte(small_record):
-    assert train(small_record, SMALL) == train(small_record, SMALL)
+@pytest.fixture(scope="module")
+def small_files(small_record) -> dict[str, bytes]:
+    return train([small_record], SMALL)
+
+
+def test_training_is_the_same_to_the_byte(small_record, small_files):
+    assert train([small_record], SMALL) == small_files
 
 
 def test_another_seed_is_another_model(small_record):
-    assert train(small_record, SMALL) != train(small_record, replace(SMALL, seed=1))
+    assert train_nowcast([small_record], SMALL) != train_nowcast([small_record], replace(SMALL, seed=1))
 
 
-def test_what_comes_after_the_split_does_not_train(small_record):
+def test_several_stations_train_one_model_and_the_card_names_them_all(small_record):
+    usable = np.ones(len(small_record.time_us), dtype=np.bool_)
+    usable[100:600] = False
+    other = Record.from_arrays("other", small_record.time_us, small_record.level_m * 2.0, usable)
+    card = Model.from_files(train([small_record, other], SMALL)).card
+    assert [record["name"] for record in card["records"]] == [small_record.name, "other"]
+    assert card["record"]["name"] == "2 stations"
+    assert card["record"]["rows"] == 2 * len(usable)
+    assert card["metrics"] == {}
+
+
+def test_rows_that_are_not_ordinary_do_not_train(small_record):
+    usable = np.ones(len(small_record.time_us), dtype=np.bool_)
+    usable[700:900] = False
+    level_m = small_record.level_m.copy()
+    level_m[~usable] += 1.0
+    same, changed = (
+        Record.from_arrays("station", small_record.time_us, levels, usable)
+        for levels in (small_record.level_m, level_m)
+    )
+    assert same.sha256 != changed.sha256
+    assert train_nowcast([same], SMALL) == train_nowcast([changed], SMALL)
+
+
+@pytest.mark.parametrize(
+    ("time_us", "said"), [([0, 0, 1], "ascend"), ([2, 1, 3], "ascend"), ([1, 2], "different lengths")]
+)
+def test_arrays_that_are_no_record_are_refused(time_us, said):
+    with pytest.raises(InvalidRecord, match=said):
+        Record.from_arrays("station", np.array(time_us, dtype=np.int64), np.ones(3))
+
+
+def test_what_comes_after_the_split_does_not_train(small_record, small_files):
     from streamgauge.reading import to_microseconds
 
     level_m = small_record.level_m.copy()
     level_m[small_record.time_us >= to_microseconds(SMALL.train_until)] += 1.0
     changed = replace(small_record, level_m=level_m)
     assert (level_m != small_record.level_m).any()
-    assert train(changed, SMALL) == train(small_record, SMALL)
+    ours, theirs = train([changed], SMALL), small_files
+    assert {name: ours[name] for name in ours if name != CARD_FILE} == {
+        name: theirs[name] for name in theirs if name != CARD_FILE
+    }
 
 
 def test_an_artefact_can_be_loaded_and_its_card_says_how_good_it_is(small_record, tmp_path):
     write_artefact(tmp_path / "new", small_record, None, SMALL)
     model = Model.load(tmp_path / "new")
-    assert model.card["metrics"]["validation"]["overall"]["rows"] > 1000
-    assert model.card["metrics"]["unseen_site"] is None
+    assert model.card["metrics"]["validation"]["overall"]["rows"] > 500
+    assert len(model.card["metrics"]["validation"]["forecast"]["horizons"]) == 7
+    assert "unseen_site" not in model.card["metrics"]
     assert model.sha256 in (tmp_path / "new" / MODEL_CARD_FILE).read_text()
 
 
 def test_a_record_without_usable_readings_is_refused():
     empty = Record("few.csv", "0" * 64, np.arange(3, dtype=np.int64), np.full(3, np.nan))
     with pytest.raises(InvalidRecord, match=r"few\.csv has no usable readings"):
-        train(empty, SMALL)
+        train([empty], SMALL)
 
 
 @pytest.mark.slow
@@ -70,7 +110,7 @@ def test_the_shipped_artefact_is_what_training_gives(tmp_path):
             shipped["metrics"]["validation"]["overall"]["skill"], abs=0.01
         )
         return
-    for name in (MODEL_FILE, EDGE_FILE, CARD_FILE, MODEL_CARD_FILE):
+    for name in (*FILES, MODEL_CARD_FILE):
         assert (tmp_path / name).read_bytes() == (ARTEFACT / name).read_bytes(), name
 
 
@@ -103,7 +143,7 @@ def test_commands_tell_in_text_too_and_refuse_what_is_no_record(tmp_path, capsys
     path = tmp_path / "record.csv"
     path.write_text("time,level_m\n" + "".join(f"2026-01-01T00:{row:02}:00Z,1.{row}\n" for row in range(30)))
     assert evaluation.main([str(path)]) == 0
-    assert "all readings: rows 27" in capsys.readouterr().out
+    assert "all readings: 27 rows" in capsys.readouterr().out
     assert evaluation.main([str(tmp_path / "none.csv")]) == 2
     assert "none.csv" in capsys.readouterr().err
     assert training_module.main(["--record", str(tmp_path / "none.csv"), "--out", str(tmp_path)]) == 2
