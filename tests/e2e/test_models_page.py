@@ -4,6 +4,7 @@ that moves with what comes, fades when nothing comes, and says how good it has b
 One module, as each has a running system of its own, and that takes longer than its tests.
 """
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -12,8 +13,8 @@ from playwright.sync_api import Page, expect
 from redis import Redis
 from sqlalchemy import text
 
-from streamgauge.live import stream
-from streamgauge.reading import Reading, format_time
+from streamgauge.queue import ALERTS, FORECAST_TASK, make_producer
+from streamgauge.reading import Reading
 from streamgauge.scoring.shipped import shipped_card
 from tests.e2e.conftest import OpenPage
 from tests.support import model_pages as rows
@@ -39,21 +40,20 @@ WATCH = """() => {
 
 @pytest.fixture(scope="module")
 def water(web: System) -> Iterator[System]:
-    """Two stations with a month of a real stream, two readings of which no stream has."""
+    """Two stations with some days of a real stream, and two readings each that no stream has."""
     redis = Redis.from_url(web.stack.addresses.redis_url)
     using = services(web.engine, redis)
     now = datetime.now(UTC).replace(microsecond=0)
     shift = now - timedelta(minutes=5) - recorded()[-1][0]
-    for device in ("dead-run", "mill"):
-        readings = [Reading(device=device, time=time + shift, level_m=level) for time, level in recorded()]
-        for place in (4_000, 8_800):
+    for device, newest in ((DEVICE, 2_000), ("mill", 1_000)):
+        readings = [
+            Reading(device=device, time=moment + shift, level_m=level) for moment, level in recorded()[-newest:]
+        ]
+        for place in (400, 900):
             readings[place] = Reading(device=device, time=readings[place].time, level_m=2.5)
         for first in range(0, len(readings), 512):
             ingest(using, readings[first : first + 512])
     redis.close()
-    newest = recorded()[-1]
-    with web.engine.begin() as connection:
-        rows.add_forecast(connection, DEVICE, newest[0] + shift, newest[1], slope_m_per_h=0.1, staying=(300,))
     yield web
     web.batch_worker.stop()
 
@@ -150,36 +150,60 @@ def test_every_control_has_a_name_and_can_be_reached(water: System, open_page: O
     assert unreachable == 0
 
 
-def issue(web: System, level_m: float, slope_m_per_h: float) -> None:
-    """A reading now, and the forecast that rests on it, as workers store and tell them."""
-    now = datetime.now(UTC).replace(microsecond=0)
+def measure(web: System, level_m: float) -> None:
+    """A reading now; then the worker issues what is due, as beat asks of it every few seconds."""
     redis = Redis.from_url(web.stack.addresses.redis_url)
-    ingest(services(web.engine, redis), [Reading(device=DEVICE, time=now, level_m=level_m)])
-    with web.engine.begin() as connection:
-        horizons = rows.add_forecast(connection, DEVICE, now, level_m, slope_m_per_h=slope_m_per_h)
-    told = {"device": DEVICE, "issued_at": format_time(now), "baseline_m": level_m, "horizons": horizons}
-    stream.append(redis, [], forecasts=[told])
+    ingest(services(web.engine, redis), [Reading(device=DEVICE, time=datetime.now(UTC), level_m=level_m)])
     redis.close()
+    issue(web)
+
+
+def issue(web: System) -> None:
+    """Ask the worker again and again, as beat does, until the station's forecast rests on its newest reading."""
+    producer = make_producer(web.stack.addresses.redis_url)
+    query = (
+        "SELECT (SELECT max(issued_at) FROM forecasts WHERE device_id = devices.id)"
+        " = (SELECT max(time) FROM readings WHERE device_id = devices.id) FROM devices WHERE name = :name"
+    )
+
+    def is_issued() -> bool:
+        producer.send_task(FORECAST_TASK, queue=ALERTS, expires=2.0)
+        time.sleep(0.5)
+        return bool(web.scalar(query, name=DEVICE))
+
+    wait_until(is_issued, "no forecast was issued", 60.0, web.worker.tail)
 
 
 def test_band_and_numbers_move_with_live_data(water: System, open_page: OpenPage) -> None:
+    issue(water)
     page = open_page(f"/stations/{DEVICE}")
     page.evaluate("window.isStillHere = true")
     expect(page.locator("#in-an-hour")).to_contain_text("90 %")
-    expect(page.locator("#forecast tbody tr")).to_have_count(7)
-    expect(page.locator("#staying")).to_contain_text("5 min ahead, the model is not better than")
+    expect(page.locator("#forecast tr[data-horizon]")).to_have_count(7)
     before = page.evaluate(CONTENT)
-    assert before["end"] - before["ahead"] <= before["forecast"]["issued"] + 600
+    # "Now" stands in the chart, with six hours of forecast beyond it.
+    assert before["ahead"] == 21_600
+    assert abs(before["end"] - before["ahead"] - before["forecast"]["issued"]) < 900
     numbers = page.locator("#in-an-hour").inner_text()
-    level_m = before["forecast"]["points"][0][1]
-    issue(water, round(level_m + 0.05, 3), 0.6)
+    level_m = round(before["forecast"]["points"][0][1] + 0.12, 3)
+    measure(water, level_m)
     wait_until(
         lambda: bool(page.evaluate(f"{CONTENT}.forecast.issued > {before['forecast']['issued']}")),
         "the chart has no new forecast",
     )
     expect(page.locator("#in-an-hour")).not_to_have_text(numbers)
-    expect(page.locator("#staying")).to_have_count(0)
     after = page.evaluate(CONTENT)
+    assert after["forecast"]["points"][0][1] == level_m
+    # What the page says is what is stored; where staying as it is was better, it says so.
+    shown = water.rows(
+        "SELECT horizon_s, method, expected_m FROM forecasts JOIN devices ON id = device_id WHERE name = :name"
+        " AND issued_at = (SELECT max(issued_at) FROM forecasts) ORDER BY horizon_s",
+        name=DEVICE,
+    )
+    assert [round(point[1], 4) for point in after["forecast"]["points"][1:]] == [round(row[2], 4) for row in shown]
+    staying = [row for row in shown if row[1] == "persistence"]
+    expect(page.locator("#forecast tr[data-method=persistence]")).to_have_count(len(staying))
+    expect(page.locator("#staying")).to_have_count(1 if staying else 0)
     # The axis grows where the band leaves it, and never shrinks while one looks.
     assert after["span"][0] <= before["span"][0]
     assert after["span"][1] >= before["span"][1]
@@ -191,12 +215,17 @@ def test_band_and_numbers_move_with_live_data(water: System, open_page: OpenPage
     expect(page.locator("#readout")).to_contain_text("90 %:")
 
 
-def test_the_record_says_how_good_it_has_been(water: System, open_page: OpenPage) -> None:
-    page = open_page(f"/stations/{DEVICE}")
-    expect(page.locator("#record")).to_contain_text("None of this station's forecasts has come true or failed yet")
+def test_where_staying_as_it_is_was_better_the_page_says_so(water: System, open_page: OpenPage) -> None:
     with water.engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE forecasts SET method = CASE WHEN horizon_s <= 900 THEN 'persistence' ELSE 'model' END,"
+                " expected_m = CASE WHEN horizon_s <= 900 THEN baseline_m ELSE expected_m END"
+            )
+        )
         rows.add_record(connection, DEVICE, rows.record())
-    page.reload()
+    page = open_page(f"/stations/{DEVICE}")
+    expect(page.locator("#staying")).to_contain_text("5 min, 15 min ahead, the model is not better than")
     hour = page.locator("#record tbody tr").nth(3)
     expect(hour).to_contain_text("1 h")
     expect(hour).to_contain_text("+24 %")
