@@ -42,6 +42,7 @@ bench: venv-dev ## benchmarks, as JSON lines on standard output
 
 train: venv-dev ## the default model from recorded data, the same to the byte each time
 	@$(PY) -m streamgauge.scoring.train
+	@$(PY) -m streamgauge.scoring.calibrating
 
 docs: venv-dev ## the tables of settings and metrics from the code
 	@$(PY) -m tests.architecture.write_docs

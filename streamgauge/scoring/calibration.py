@@ -162,7 +162,7 @@ class Calibration:
                 rows=int(body["rows"]),
                 creeps=int(body["creeps"]),
             )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             shown = json.dumps(body, default=str)[:200]
             raise InvalidCalibration(f"a stored calibration cannot be read ({error!r}): {shown}") from error
 

@@ -46,8 +46,8 @@ _ROUGH_TURNS = 0.4
 """Noise turns at two thirds of its readings, a flood with two crests at far fewer: with less than this nothing is rough."""
 _FLICKER_M = 0.0032
 """A display that flickers by its last digit, of up to 0.01 ft, is not rough."""
-_ROUGH_PART = 0.12
-"""Noise gives peaks of a quarter of its mean step; in a rising flood the peaks are less than this part of the steps."""
+_ROUGH_PART = 0.18
+"""Noise gives peaks of a quarter of its mean step; in a flood that chatters the peaks are less than this part of the steps."""
 
 CREEP_SPAN_S = 2.5 * SECONDS_PER_HOUR
 CREEP_M_PER_H = (0.001, 0.02)
@@ -195,7 +195,9 @@ def _creeping(recent: Recent, creeps: FloatArray) -> BoolArray:
     level, age_s = recent.level_m[:, columns], recent.age_s[:, columns]
     reached = age_s >= CREEP_SPAN_S
     oldest, number = np.argmax(reached, axis=0), np.arange(len(columns))
-    slope = (level[0] - level[oldest, number]) / age_s[oldest, number] * SECONDS_PER_HOUR * creeps[columns]
-    goes_on = reached.any(axis=0) & (slope >= CREEP_M_PER_H[0]) & (slope <= CREEP_M_PER_H[1])
+    some = reached.any(axis=0)
+    span_s = np.where(some, age_s[oldest, number], np.nan)
+    slope = (level[0] - level[oldest, number]) / span_s * SECONDS_PER_HOUR * creeps[columns]
+    goes_on = some & (slope >= CREEP_M_PER_H[0]) & (slope <= CREEP_M_PER_H[1])
     found[columns[goes_on]] = True
     return found

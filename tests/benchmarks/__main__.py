@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.benchmarks import copy_limit, delay, gateway, gateway_buffer, memory, quality, rescore, throughput
+from tests.benchmarks import copy_limit, delay, gateway, gateway_buffer, judging, memory, quality, rescore, throughput
 from tests.benchmarks.bench import FULL, QUICK, Bench, BenchFailed
 from tests.benchmarks.profiling import profile
 from tests.benchmarks.report import Result, describe_machine, print_line, print_table, say
@@ -18,6 +18,10 @@ OTHERS: dict[str, Callable[[Bench], Result]] = {
     "delay": delay.run,
     "memory": memory.run,
     "quality_kernel": quality.kernel,
+    "judge_batch": judging.batch,
+    "judge_single_worker": judging.single_worker,
+    "judge_single_edge": judging.single_edge,
+    "injected_faults": judging.injected_faults,
     "rescore": rescore.run,
     "gateway_decode": gateway.decode,
     "gateway_predict": gateway.predict,

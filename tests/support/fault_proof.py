@@ -17,12 +17,15 @@ from streamgauge.quality.flags import Flag
 from streamgauge.reading import to_microseconds
 from streamgauge.scoring.anomaly import ANOMALY_SCORE, EVENT, FAULT
 from streamgauge.scoring.calibrating import calibrate, creeping
-from streamgauge.scoring.calibration import SHIPPED, Calibration, Calibrations
-from streamgauge.scoring.judge import Judged, judge
+from streamgauge.scoring.calibration import Calibration, Calibrations, decades, score_of
+from streamgauge.scoring.chart import expect_by_chart
+from streamgauge.scoring.judge import Judged, distance, judge, widened
 from streamgauge.scoring.model import Model
+from streamgauge.scoring.recent import look_back
 from streamgauge.scoring.records import Record, read_record
+from streamgauge.scoring.surprise import WHYS
 from streamgauge.scoring.train import RECORD, UNSEEN, Training
-from tests.support.faults import BEFORE_ROWS, FAULTS, US_PER_HOUR, Fault, Injected, inject
+from tests.support.faults import BEFORE_ROWS, US_PER_HOUR, Fault, Injected, inject
 
 BoolArray = NDArray[np.bool_]
 
@@ -114,11 +117,6 @@ def marks(station: Station, time_us: NDArray[np.int64], level_m: NDArray[np.floa
 
 def chart_alone(station: Station, time_us: NDArray[np.int64], level_m: NDArray[np.float64]) -> NDArray[np.float64]:
     """The score by the chart's distance only: no flags, no shapes."""
-    from streamgauge.scoring.calibration import decades, score_of
-    from streamgauge.scoring.chart import expect_by_chart
-    from streamgauge.scoring.judge import distance, widened
-    from streamgauge.scoring.recent import look_back
-
     zero = np.zeros(len(time_us), dtype=np.int64)
     checked = check_levels(zero, time_us, level_m)
     # The chart alone has no checks: whatever came is its history.
@@ -180,8 +178,6 @@ def detection(station: Station, fault: Fault, count: int, seed: int) -> dict[str
 
 def false_alarms(station: Station) -> dict[str, float]:
     """Per method the readings of the record as it is that are marked, per station-month; and by why for those called faults."""
-    from streamgauge.scoring.surprise import WHYS
-
     time_us, level_m = station.record.time_us, station.record.level_m
     months = float(time_us[-1] - time_us[0]) / US_PER_HOUR / MONTH_HOURS
     rates = {method: np.count_nonzero(found) / months for method, found in marks(station, time_us, level_m).items()}
@@ -220,6 +216,3 @@ def table(found: Mapping[str, Mapping[str, Found]]) -> list[str]:
             cells.append(f"{result.rate:.0%}{after}")
         lines.append(f"| {kind} | {' | '.join(cells)} |")
     return lines
-
-
-__all__ = ["FAULTS", "SHIPPED", "Station", "detection", "false_alarms", "floods_called_faults", "records", "table"]
