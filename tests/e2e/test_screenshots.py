@@ -133,6 +133,7 @@ def tell_of_models(web: System, now: datetime) -> None:
     [
         ("overview", "/"),
         ("station", "/stations/dead-run"),
+        ("station-fault", "/stations/harbour"),
         ("login", "/login"),
         ("models", "/models"),
         ("model", "/models/1"),
@@ -149,7 +150,7 @@ def test_page(
     page.goto(path)
     if name == "overview":
         expect(page.locator(".card")).to_have_count(len(STATIONS))
-    if name == "station":
+    if name.startswith("station"):
         expect(page.locator("#chart canvas").first).to_be_visible()
     # Nothing may be wider than the screen, or one would have to push the page about.
     assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size]["width"]
