@@ -104,7 +104,7 @@ class ModelsInUse:
             return
         card = dict(self._shipped.card)
         self._shipped_id = ensure_model(
-            connection, self._shipped.sha256, card, _files_of(self._shipped), facts_of_card(card)
+            connection, self._shipped.sha256, card, self._shipped.files(), facts_of_card(card)
         )
         if done := adopt_shipped(connection, self._shipped_id):
             log.warning("models changed", extra={"done": done, "model": self._shipped_id})
@@ -135,8 +135,3 @@ class ModelsInUse:
         log.info("model loaded", extra={"model": model_id, "sha256": used.model.sha256})
         self._loaded[model_id] = used
         return used
-
-
-def _files_of(model: Model) -> dict[str, bytes]:
-    files = getattr(model, "files", None)
-    return files() if files else {}

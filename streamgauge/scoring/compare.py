@@ -1,27 +1,27 @@
 """Two models over the same readings, as each would have run live: the figures that the gate asks for."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamgauge.quality.check import check_levels
 from streamgauge.quality.flags import Flag
-from streamgauge.quality.parameters import DEFAULTS, StationParameters
+from streamgauge.quality.parameters import StationParameters, parameters_per_row
 from streamgauge.quality.series import IntArray
 from streamgauge.scoring.anomaly import FAULT, NO_SURPRISE
+from streamgauge.scoring.calibrating import calibrate
 from streamgauge.scoring.calibration import UNCALIBRATED, Calibrations
+from streamgauge.scoring.compare_forecasts import compare_forecasts
 from streamgauge.scoring.evaluate import water_moves
 from streamgauge.scoring.features import build
 from streamgauge.scoring.gate import Compared, Comparison, Losses
 from streamgauge.scoring.judge import Judged, judge_checked
+from streamgauge.scoring.judgements import FloatArray, Judgements, Mask
 from streamgauge.scoring.model import QUANTILES, Expected, Model
 from streamgauge.units import MICROSECONDS_PER_SECOND
 
-FloatArray = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 Rows = TypeVar("Rows", "Judgements", "_Marks")
 
 DAY_US = 86_400 * MICROSECONDS_PER_SECOND
@@ -37,41 +37,22 @@ class Stretch:
         time_us: microseconds since 1970, int64[n], ascending, with what came before ``from_us`` as history.
         level_m: metres, float64[n].
         from_us: readings from here on are judged.
-        parameters: the checks' limits.
+        limits: parameters of the quality checks that differ from the defaults.
     """
 
     device_id: int
     time_us: IntArray
     level_m: FloatArray
     from_us: int
-    parameters: StationParameters = DEFAULTS
+    limits: Mapping[str, Any] = field(default_factory=dict)
+
+    def parameters(self, rows: int) -> StationParameters:
+        """The checks' limits for so many rows."""
+        return parameters_per_row(np.zeros(rows, dtype=np.int64), {0: self.limits} if self.limits else {})
 
 
 CalibrationsOf = Callable[[Model, Stretch], Calibrations]
 """What counts as ordinary at a station for a model, from what came before the stretch's ``from_us``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judgements:
-    """Champion and challenger on the same rows of one thing that they expect: the next reading, or the level at a horizon.
-
-    Attributes:
-        horizon_s: how far ahead; 0: the next reading.
-        moving: whether the water moved before, bool[m].
-        persistence: its loss per row, float64[m]; likewise the next two.
-        champion: the champion's loss.
-        challenger: the challenger's.
-        champion_covers: whether the level lay in the champion's band, bool[m].
-        challenger_covers: in the challenger's.
-    """
-
-    horizon_s: int
-    moving: Mask
-    persistence: FloatArray
-    champion: FloatArray
-    challenger: FloatArray
-    champion_covers: Mask
-    challenger_covers: Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +72,17 @@ def uncalibrated(_model: Model, _stretch: Stretch) -> Calibrations:
     return UNCALIBRATED
 
 
+def calibrated(model: Model, stretch: Stretch) -> Calibrations:
+    """What the readings before ``from_us`` say of a station, as for live readings."""
+    before = stretch.time_us < stretch.from_us
+    found = calibrate(
+        model, stretch.time_us[before], stretch.level_m[before], stretch.parameters(int(np.count_nonzero(before)))
+    )
+    return UNCALIBRATED if found is None else Calibrations.constant({stretch.device_id: found})
+
+
 def compare(
-    champion: Model, challenger: Model, stretches: Sequence[Stretch], calibrations_of: CalibrationsOf = uncalibrated
+    champion: Model, challenger: Model, stretches: Sequence[Stretch], calibrations_of: CalibrationsOf = calibrated
 ) -> Comparison:
     """Run both models over the same readings.
 
@@ -107,8 +97,10 @@ def compare(
     for stretch in stretches:
         found, marked = _next_readings(champion, challenger, stretch, calibrations_of)
         if len(found.moving):
-            judgements.setdefault(0, []).append(found)
             marks.append(marked)
+        for each in (found, *_forecasts(champion, challenger, stretch)):
+            if len(each.moving):
+                judgements.setdefault(each.horizon_s, []).append(each)
     compared = tuple(_compared(_joined(judgements[horizon_s])) for horizon_s in sorted(judgements))
     return _comparison(compared, marks)
 
@@ -117,7 +109,7 @@ def _next_readings(
     champion: Model, challenger: Model, stretch: Stretch, calibrations_of: CalibrationsOf
 ) -> tuple[Judgements, _Marks]:
     station = np.full(len(stretch.time_us), stretch.device_id, dtype=np.int64)
-    checked = check_levels(station, stretch.time_us, stretch.level_m, stretch.parameters)
+    checked = check_levels(station, stretch.time_us, stretch.level_m, stretch.parameters(len(station)))
     sound = ~np.isin(checked.flags, (Flag.FAIL, Flag.SUSPECT, Flag.MISSING))
     targets = np.flatnonzero((stretch.time_us >= stretch.from_us) & sound)
     both = [(model, calibrations_of(model, stretch)) for model in (champion, challenger)]
@@ -131,6 +123,13 @@ def _next_readings(
         ]
         parts.append(_rows(stretch, rows, judged, features.baseline_m, water_moves(features.values)))
     return _joined([part[0] for part in parts]), _joined([part[1] for part in parts])
+
+
+def _forecasts(champion: Model, challenger: Model, stretch: Stretch) -> list[Judgements]:
+    station = np.zeros(len(stretch.time_us), dtype=np.int64)
+    checked = check_levels(station, stretch.time_us, stretch.level_m, stretch.parameters(len(station)))
+    columns = (stretch.time_us, stretch.level_m, checked, stretch.from_us)
+    return compare_forecasts(champion.forecast, challenger.forecast, *columns)
 
 
 def _rows(

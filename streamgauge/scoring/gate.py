@@ -102,8 +102,8 @@ class Limits:
         overall_gain_min: … or else over all readings.
         worse_max: by which share it may be worse over all readings at any one horizon.
         coverage_min: of its 90 % band, over all readings.
-        coverage_max: likewise, at the horizons. (Still water mostly repeats its last reading: any band around the next one
-            holds more.)
+        coverage_max: likewise, at the horizons; or the champion's coverage where that is higher. (Still water mostly repeats its
+            last reading: any band around the next one, and around the next minutes on a gauge with a coarse display, holds more.)
         marked_times_max: it may mark so many times as many readings as the champion …
         marked_slack: … beside this share.
         floods_slack: it may call at most this share more of the moving water's readings a fault.
@@ -233,17 +233,17 @@ def _coverage(found: Comparison, limits: Limits) -> Criterion:
     covered = [(c.challenger_coverage, c) for c in found.compared if c.challenger_coverage is not None]
     if not covered:
         return _criterion("coverage", False, None, limits.coverage_min, "no band could be compared")
-    outside = [
-        (share, c)
-        for share, c in covered
-        if share < limits.coverage_min or (c.horizon_s and share > limits.coverage_max)
-    ]
+    outside = [(share, c) for share, c in covered if not limits.coverage_min <= share <= _most_coverage(c, limits)]
     share, worst = max(outside or covered, key=lambda found: abs(found[0] - 0.9))
     detail = (
-        f"{share:.1%} of levels within the 90 % band ({worst.name}), {limits.coverage_min:.0%} to {limits.coverage_max:.0%}"
-        " needed"
+        f"{share:.1%} of levels within the 90 % band ({worst.name}), {limits.coverage_min:.0%} to"
+        f" {_most_coverage(worst, limits):.1%} needed"
     )
     return _criterion("coverage", not outside, share, limits.coverage_min, detail)
+
+
+def _most_coverage(compared: Compared, limits: Limits) -> float:
+    return 1.0 if compared.horizon_s == 0 else max(limits.coverage_max, compared.champion_coverage or 0.0)
 
 
 def _marked(found: Comparison, limits: Limits) -> Criterion:

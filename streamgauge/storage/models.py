@@ -132,10 +132,11 @@ def ensure_model(
     return int(found)
 
 
-def facts_of_card(card: Mapping[str, Any]) -> ModelFacts:
-    """What the card of a shipped model says of it, as far as it does."""
+def facts_of_card(card: Mapping[str, Any], origin: str = SHIPPED) -> ModelFacts:
+    """What the card of a shipped or imported model says of it, as far as it does."""
     record, training = card.get("record", {}), card.get("training", {})
     return ModelFacts(
+        origin=origin,
         data_from=_moment(record.get("first")),
         data_until=_moment(training.get("train_until")),
         snapshot_sha256=record.get("sha256"),

@@ -1,17 +1,20 @@
 """Stored history as training takes it: one station's levels in order of time, and which stations have enough of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, RowMapping, text
 
 from streamgauge.storage.binary_copy import POSTGRES_EPOCH_US, copy_rows
+from streamgauge.storage.devices import station_quality
 
 _IS_REAL = "COALESCE(extra->>'simulated', '0') IN ('0', '0.0')"
 _STATIONS = text(f"""
-SELECT devices.id, devices.name, devices.quality, first.time AS first, last.time AS last
+SELECT devices.id, devices.name, devices.quality, devices.gross_min_m, devices.gross_max_m, first.time AS first, last.time AS last
 FROM devices
 CROSS JOIN LATERAL (SELECT time FROM readings WHERE device_id = devices.id AND time >= :since AND time < :until
     AND level_m IS NOT NULL AND {_IS_REAL} ORDER BY time LIMIT 1) AS first
@@ -45,7 +48,7 @@ class StationHistory:
     name: str
     first: datetime
     last: datetime
-    limits: dict[str, float]
+    limits: Mapping[str, Any]
 
     @property
     def span(self) -> timedelta:
@@ -83,10 +86,7 @@ def stations_with_history(
         most: at most so many.
     """
     values = {"since": since, "until": until, "names": names, "most": most}
-    return [
-        StationHistory(device_id=row.id, name=row.name, first=row.first, last=row.last, limits=_limits(row.quality))
-        for row in connection.execute(_STATIONS, values)
-    ]
+    return [_history(row) for row in connection.execute(_STATIONS, values).mappings()]
 
 
 def read_levels(connection: Connection, device_id: int, since: datetime, until: datetime, most: int) -> Levels:
@@ -100,5 +100,7 @@ def read_levels(connection: Connection, device_id: int, since: datetime, until: 
     )
 
 
-def _limits(quality: object) -> dict[str, float]:
-    return dict(quality) if isinstance(quality, dict) else {}
+def _history(row: RowMapping) -> StationHistory:
+    site = {name: row[name] for name in ("gross_min_m", "gross_max_m")}
+    limits = dict(station_quality(row["name"], row["quality"], site).parameters)
+    return StationHistory(device_id=row["id"], name=row["name"], first=row["first"], last=row["last"], limits=limits)

@@ -57,6 +57,7 @@ def client(server: MlflowServer) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_models_runs_and_aliases_are_mirrored_and_caught_up_with(engine: Engine, tracking: MlflowServer) -> None:
     with engine.begin() as connection:
         device_id = connection.execute(

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from embedded.ports import any_free
+from embedded.processes import launched
 from streamgauge.storage.engine import make_engine
 from tests.support.system import PROJECT, wait_until
 
@@ -113,9 +114,10 @@ def _environ(s3_url: str) -> dict[str, str]:
 
 def _start(log: Path, environ: dict[str, str], program: str, *arguments: str) -> subprocess.Popen[bytes]:
     with log.open("ab") as sink:
-        return subprocess.Popen(
-            [VENV / "bin" / program, *arguments], env=environ, stdout=sink, stderr=sink, start_new_session=True
-        )
+        command = launched(
+            [str(VENV / "bin" / program), *arguments], account=None, death_signal=signal.SIGTERM
+        )  # it ends with the test, however that ends
+        return subprocess.Popen(command, env=environ, stdout=sink, stderr=sink, start_new_session=True)
 
 
 def _python(s3_url: str, code: str) -> str:

@@ -92,6 +92,13 @@ def test_the_band_of_the_next_reading_may_hold_more_than_its_share() -> None:
     assert failing(only(0, coverage=0.99)) == set()
 
 
+def test_a_band_that_holds_no_more_than_the_champion_s_is_not_too_wide() -> None:
+    found = only(300, coverage=0.97)
+    wide = [replace(part, champion_coverage=0.97) for part in found.compared]
+    assert failing(found) == {"coverage"}
+    assert failing(replace(found, compared=tuple(wide))) == set()
+
+
 def test_nothing_compared_never_passes() -> None:
     assert {"readings", "better", "nowhere worse", "coverage"} <= failing(replace(GOOD, compared=()))
 
