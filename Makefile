@@ -8,6 +8,10 @@ PIP := $(PY) -m pip install --no-input --disable-pip-version-check --require-has
 MLFLOW_VENV ?= .venv-mlflow
 MLFLOW_PIP := $(subst $(VENV)/bin/python,$(MLFLOW_VENV)/bin/python,$(PIP))
 UP_FLAGS ?= --demo
+# Tests wait for servers more than they compute: three processes keep two cores busy, each with servers of its own. A file's
+# tests stay together, in order, and the long ones, which need a whole system, come first.
+TEST_PROCESSES ?= 3
+IN_PARALLEL := -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help up test proofs test-fast lint bench train docs-check docs css requirements screenshots clean venv-up venv-dev venv-mlflow
 .DEFAULT_GOAL := help
@@ -19,7 +23,7 @@ up: venv-up ## run everything on this machine until Ctrl-C (without simulated st
 	@exec $(PY) -m embedded up $(UP_FLAGS) --with-parent
 
 test: lint ## linters and types, then every test that needs no container engine
-	@$(PY) -m pytest -m "not slow"
+	@$(PY) -m pytest -m "not slow" $(IN_PARALLEL)
 
 proofs: venv-dev ## the long proofs: a hundred power cuts, thousands of damaged files, training to the byte; CI runs them too
 	@$(PY) -m pytest -m slow

@@ -53,7 +53,8 @@ def test_every_list_has_its_source() -> None:
     assert all(re.search(rf"\b{path.stem}\b", compiled) for path in REQUIREMENTS)
 
 
-def test_skips_are_failures_where_nothing_may_be_skipped(tmp_path) -> None:
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_skips_are_failures_where_nothing_may_be_skipped(tmp_path, processes: str) -> None:
     (tmp_path / "test_some.py").write_text(
         "import pytest\n"
         "def test_passes(): pass\n"
@@ -68,6 +69,8 @@ def test_skips_are_failures_where_nothing_may_be_skipped(tmp_path) -> None:
             "-m",
             "pytest",
             "-q",
+            "-n",
+            processes,
             "-p",
             "tests.support.no_skips",
             "-p",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -59,13 +60,13 @@ def open_page(chromium: Browser, web: System, login: Login) -> Iterator[OpenPage
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
-    def open_signed_in(path: str = "/", *, language: str = "en-GB", is_expected: str = "\0", **options: Any) -> Page:
+    def open_signed_in(path: str = "/", *, language: str = "en-GB", is_expected: str = "(?!)", **options: Any) -> Page:
         context = chromium.new_context(base_url=web.http_url, locale=language, **options)
         contexts.append(context)
         page = context.new_page()
 
         def complain(text: str) -> None:
-            if is_expected not in text:
+            if not re.search(is_expected, text):
                 complaints.append(text)
 
         page.on("console", lambda message: complain(message.text) if message.type == "error" else None)

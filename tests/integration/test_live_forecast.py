@@ -59,18 +59,19 @@ def write(engine: Engine, issued_at: datetime, horizons: tuple[HorizonForecast, 
 
 
 def test_the_newest_forecast_is_served_with_its_age_and_its_record(engine: Engine, client: FlaskClient) -> None:
-    write(engine, NOW - timedelta(minutes=20))
-    write(engine, NOW - timedelta(minutes=10))
+    now = datetime.now(UTC).replace(microsecond=0)
+    write(engine, now - timedelta(minutes=20))
+    write(engine, now - timedelta(minutes=10))
     answer = client.get("/api/v1/devices/creek/forecast")
     assert answer.status_code == 200
     body = answer.get_json()
     assert body["device"] == "creek"
-    assert datetime.fromisoformat(body["issued_at"]) == NOW - timedelta(minutes=10)
+    assert datetime.fromisoformat(body["issued_at"]) == now - timedelta(minutes=10)
     assert 600 <= body["age_s"] < 700
     assert body["expired"] is False
     assert (body["model"], body["persistence_m"]) == ("ab" * 32, 1.05)
     assert [horizon["method"] for horizon in body["horizons"]] == ["model", "persistence"]
-    assert datetime.fromisoformat(body["horizons"][1]["time"]) == NOW + timedelta(minutes=50)
+    assert datetime.fromisoformat(body["horizons"][1]["time"]) == now + timedelta(minutes=50)
     assert body["record"] == {"horizons": {"300": {"skill": 0.3}}}
 
 

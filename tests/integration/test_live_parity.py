@@ -9,7 +9,7 @@ from streamgauge.reading import to_microseconds
 from streamgauge.scoring.anomaly import SURPRISES
 from streamgauge.scoring.judge import judge
 from streamgauge.scoring.model import Model
-from tests.support.system import PROJECT, running_system
+from tests.support.system import PROJECT, running_system, wait_until
 
 RECORD = PROJECT / "simulator" / "data" / "usgs_01589330_dead_run_2018_06.csv.gz"
 
@@ -21,6 +21,7 @@ def test_flags_expectations_and_scores_stored_live_equal_those_of_one_pass(tmp_p
         for kind in ("batches", "single"):
             system.run("-m", "simulator", "replay", str(RECORD), "--device", kind, "--rate", "max", "--as", kind)
         # A single message's sender hears of the broker's word only; the batches' one of the commit.
+        wait_until(lambda: system.scalar("SELECT count(*) FROM readings") == 2 * 8928, "not everything is stored", 60.0)
         system.subscriber.stop()
         columns = "time, level_m, (flags->>'level_m')::int AS flag, expected_m, low_m, high_m, score, surprise"
         stored = {
