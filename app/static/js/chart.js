@@ -224,6 +224,8 @@ window.streamgauge.Chart = (() => {
       const below = y - bbox.top < 3 * height;
       if (x < wordsEnd + gap) return Math.max(wordsEnd, x + gap * 2);
       ctx.fillStyle = token("text");
+      ctx.textAlign = "left";
+      ctx.textBaseline = "alphabetic";
       ctx.fillText(word, left, below ? y + 1.6 * height : y - 0.8 * height);
       return left + width;
     }
@@ -278,6 +280,7 @@ window.streamgauge.Chart = (() => {
         ctx.font = `${11 * devicePixelRatio}px ${getComputedStyle(document.body).fontFamily}`;
         ctx.fillStyle = token("muted");
         ctx.textAlign = "right";
+        ctx.textBaseline = "alphabetic";
         ctx.fillText(say("now"), x - 4 * devicePixelRatio, bbox.top + 12 * devicePixelRatio);
       }
       ctx.restore();
