@@ -20,12 +20,12 @@ def model_card(card: Mapping[str, Any]) -> str:
     Raises:
         KeyError: the card lacks a part.
     """
-    record, training, libraries = card["record"], card["training"], card["libraries"]
+    training, libraries = card["training"], card["libraries"]
     return "\n".join(
         [
             "# Model card: the expected next level and the forecasts",
             "",
-            "Made by `make train`; do not edit.",
+            "Made by a retraining on stored history." if _retrained(card) else "Made by `make train`; do not edit.",
             "",
             f"- **Model** `{card['sha256']}`, {_size(card) / 1000:,.0f} kB",
             (
@@ -40,19 +40,14 @@ def model_card(card: Mapping[str, Any]) -> str:
                 " medians per horizon and simple rules, mixed per station by how right they have been there; a band whose width"
                 " is learnt per station (docs/forecast.md)."
             ),
-            (
-                f"- **Trained on** `{record['name']}` ({record['rows']:,} rows, {record['first']} to {record['last']}, SHA-256"
-                f" `{record['sha256'][:12]}`; U.S. Geological Survey, public domain), readings before"
-                f" {training['train_until']} that passed the quality checks (rules version {card['quality_rules']}), also seen at"
-                " every second and third reading; for the forecasts also with noise, and three times as slow."
-            ),
+            *_trained_on(card),
             (
                 f"- **How** XGBoost {libraries['xgboost']} on {card['platform']}, quantile regression, {training['rounds']}"
                 f" rounds of 3 trees of depth {training['depth']}, seed {training['seed']}; forecasts:"
                 f" {training['forecast']['rounds']} rounds, seed {training['forecast']['seed']}; numpy {libraries['numpy']}."
             ),
             (
-                "- **Has seen** one small stream. Tides, pumped tanks and rivers are other water: there a station's own record"
+                f"- **Has seen** {_seen(card)}. Tides, pumped tanks and rivers are other water: there a station's own record"
                 " decides whether the model or persistence is shown."
             ),
             "",
@@ -81,6 +76,37 @@ def model_card(card: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _retrained(card: Mapping[str, Any]) -> bool:
+    """Whether stations' stored readings trained it, beside the recorded data."""
+    return len(card.get("records", ())) > 1
+
+
+def _seen(card: Mapping[str, Any]) -> str:
+    stations = len(card.get("records", ())) - 1
+    return f"one small stream and {stations} station{'s'[: stations != 1]}" if _retrained(card) else "one small stream"
+
+
+def _trained_on(card: Mapping[str, Any]) -> list[str]:
+    """The data, a line per record: the recorded one first, then stations' stored readings."""
+    training, (recorded, *stations) = card["training"], card.get("records") or [card["record"]]
+    from_usgs = "; U.S. Geological Survey, public domain" if recorded["name"].startswith("usgs_") else ""
+    return [
+        (
+            f"- **Trained on** `{recorded['name']}` ({_described(recorded)}{from_usgs}), readings before"
+            f" {training['train_until']} that passed the quality checks (rules version {card['quality_rules']}), also seen at"
+            " every second and third reading; for the forecasts also with noise, and three times as slow."
+        ),
+        *(
+            f"- **And on** station `{station['name']}` ({_described(station)}), without what was flagged or marked as a fault"
+            for station in stations
+        ),
+    ]
+
+
+def _described(record: Mapping[str, Any]) -> str:
+    return f"{record['rows']:,} rows, {record['first']} to {record['last']}, SHA-256 `{record['sha256'][:12]}`"
 
 
 def _rows(metrics: Mapping[str, Any]) -> list[str]:

@@ -1,11 +1,15 @@
 """What the model that ships with this program says of itself, for parts that load no model: the web, the database's functions."""
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from streamgauge.errors import ModelArtefactError
+
+FITTING = ("forecast_features_sha256", "horizons_s", "quantiles")
+"""What must be the same in the cards of two models that one program can use."""
 
 CARD = Path(__file__).parent / "artefact" / "card.json"
 
@@ -24,9 +28,16 @@ def shipped_card() -> dict[str, Any]:
     return dict(card)
 
 
-def fits_this_program(features_sha256: str | None) -> bool:
+def fits_this_program(features_sha256: str | None, card: Mapping[str, Any]) -> bool:
     """Whether a model made for these features can be used here: the shipped model's features are this program's.
 
     ``Model.from_files`` asks the features themselves; this is for whoever shows or moves models without loading any.
+
+    Args:
+        features_sha256: of the features of the next reading.
+        card: of the model; what it says of the forecasts' features and horizons counts too.
     """
-    return features_sha256 is not None and features_sha256 == shipped_card()["features_sha256"]
+    shipped = shipped_card()
+    if features_sha256 is None or features_sha256 != shipped["features_sha256"]:
+        return False
+    return all(card.get(name, shipped.get(name)) == shipped.get(name) for name in FITTING)

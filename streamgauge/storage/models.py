@@ -72,7 +72,7 @@ class StoredModel(ModelFacts):
     @property
     def usable(self) -> bool:
         """Whether this program can use it: its files are here and were made for this program's features."""
-        return self.has_files and fits_this_program(self.features_sha256)
+        return self.has_files and fits_this_program(self.features_sha256, self.card)
 
 
 _FACTS = "origin, device_id, data_from, data_until, snapshot_sha256, features_sha256, quality_rules, seed, metrics"
