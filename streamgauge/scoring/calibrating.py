@@ -315,7 +315,7 @@ def _method(model: Band, chart: Band, before: str) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Make the shipped calibration anew: ``python -m streamgauge.scoring.calibrating``, after ``make train``."""
     from streamgauge.reading import to_microseconds
-    from streamgauge.scoring.model import Model
+    from streamgauge.scoring.edge import EdgeModel  # The same to the last bit, and it needs no forecasts beside it.
     from streamgauge.scoring.records import read_record
     from streamgauge.scoring.train import RECORD, Training
 
@@ -327,7 +327,7 @@ def main(arguments: list[str] | None = None) -> int:
     thinned = [record.thinned(every) for every in training.thinnings]
     before = [each.time_us < until_us for each in thinned]
     records = [(each.time_us[rows], each.level_m[rows]) for each, rows in zip(thinned, before, strict=True)]
-    SHIPPED_FILE.write_text(json.dumps(ship(Model.load(), records).to_json(), indent=2) + "\n", encoding="utf-8")
+    SHIPPED_FILE.write_text(json.dumps(ship(EdgeModel.load(), records).to_json(), indent=2) + "\n", encoding="utf-8")
     return 0
 
 

@@ -19,8 +19,8 @@ from streamgauge.scoring.anomaly import ANOMALY_SCORE, EVENT, FAULT
 from streamgauge.scoring.calibrating import calibrate, creeping
 from streamgauge.scoring.calibration import Calibration, Calibrations, decades, score_of
 from streamgauge.scoring.chart import expect_by_chart
-from streamgauge.scoring.judge import Judged, distance, judge, widened
-from streamgauge.scoring.model import Model
+from streamgauge.scoring.edge import EdgeModel
+from streamgauge.scoring.judge import Expects, Judged, distance, judge, widened
 from streamgauge.scoring.recent import look_back
 from streamgauge.scoring.records import Record, read_record
 from streamgauge.scoring.surprise import WHYS
@@ -42,9 +42,9 @@ METHODS = ("fault", "marked", "chart", "flags")
 
 
 @cache
-def shipped() -> Model:
-    """The shipped model."""
-    return Model.load()
+def shipped() -> EdgeModel:
+    """The shipped model, as gateways have it: the same to the last bit."""
+    return EdgeModel.load()
 
 
 def records() -> dict[str, Record]:
@@ -89,7 +89,7 @@ class Station:
 
 
 def judged(
-    model: Model | None, time_us: NDArray[np.int64], level_m: NDArray[np.float64], valid: Calibrations
+    model: Expects | None, time_us: NDArray[np.int64], level_m: NDArray[np.float64], valid: Calibrations
 ) -> Judged:
     """A whole series, block by block with its context."""
     parts, places = [], []
