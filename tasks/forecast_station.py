@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 
 from streamgauge.quality.check import Checked
 from streamgauge.quality.flags import Flag
+from streamgauge.quality.station import StationQuality
 from streamgauge.reading import from_microseconds, to_microseconds
 from streamgauge.scoring.forecast.horizons import HORIZONS_S, ISSUE_JITTER_S, ISSUE_STEP_S, WINDOW_ROWS, WINDOW_S
 from streamgauge.scoring.forecast.issue import Issue, Window, forecast_many, replay
@@ -152,7 +153,7 @@ def _read_others(
     connection: Connection, due: Sequence[DueStation], rows: Mapping[int, Rows], reach: timedelta
 ) -> dict[int, Others]:
     """Each station's other quantities: its own, and what the stations beside it say that ``devices.quality`` names."""
-    named = {station.device.id: _beside(station.device.limits) for station in due}
+    named = {station.device.id: _beside(station.device.quality) for station in due}
     names = sorted({name for rain, upstream in named.values() for name in (rain, upstream) if name})
     ids = find_ids(connection, names)
     until = {number: max(station.newest for station in due) for number in ids.values()}
@@ -164,11 +165,9 @@ def _read_others(
     }
 
 
-def _beside(settings: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The names of the rain gauge and of the (nearest) station upstream; what is malformed counts as not set."""
-    rain, upstream = settings.get("rainfall"), settings.get("upstream")
-    first = upstream[0] if isinstance(upstream, list) and upstream else None
-    return (rain if isinstance(rain, str) else None), (first if isinstance(first, str) else None)
+def _beside(quality: StationQuality) -> tuple[str | None, str | None]:
+    """The names of the rain gauge and of the (nearest) station upstream."""
+    return quality.rainfall, next(iter(quality.upstream), None)
 
 
 def _others(rows: Rows, rain: Rows | None, upstream: Rows | None) -> Others:

@@ -28,12 +28,16 @@ class StationQuality:
         neighbours: devices whose levels move when this one's does.
         barometer: the device whose ``pressure_kpa`` is the air's; may be the station itself.
         probe_pressure: the station's own ``pressure_kpa`` is what its level is made of.
+        upstream: stations that the water passes before; for forecasts.
+        rainfall: the device whose rain falls here; for forecasts.
     """
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
     neighbours: tuple[str, ...] = ()
     barometer: str | None = None
     probe_pressure: bool = False
+    upstream: tuple[str, ...] = ()
+    rainfall: str | None = None
 
     @property
     def has_companions(self) -> bool:
@@ -67,12 +71,18 @@ def sound_station_quality(settings: object, device: str) -> StationQuality:
         settings: as read from JSON.
         device: whose they are.
     """
-    given, problems = _given(settings)
+    found, problems = usable_settings(settings)
     if problems:
         log.error(
             "quality settings cannot be used, the defaults stand in", extra={"device": device, "problems": problems}
         )
-    return _station_quality({name: value for name, value in given.items() if name not in problems})
+    return found
+
+
+def usable_settings(settings: object) -> tuple[StationQuality, dict[str, str]]:
+    """What can be used of some settings, and per name what is wrong with the others."""
+    given, problems = _given(settings)
+    return _station_quality({name: value for name, value in given.items() if name not in problems}), problems
 
 
 def _station_quality(given: Mapping[str, Any]) -> StationQuality:
@@ -81,6 +91,8 @@ def _station_quality(given: Mapping[str, Any]) -> StationQuality:
         neighbours=tuple(dict.fromkeys(given.get("neighbours", ()))),
         barometer=given.get("barometer"),
         probe_pressure=given.get("pressure") == "probe",
+        upstream=tuple(dict.fromkeys(given.get("upstream", ()))),
+        rainfall=given.get("rainfall"),
     )
 
 

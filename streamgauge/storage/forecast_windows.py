@@ -13,12 +13,13 @@ from sqlalchemy import Connection, text
 from streamgauge.reading import from_microseconds
 from streamgauge.scoring.forecast.horizons import BUCKET_S
 from streamgauge.storage.binary_copy import POSTGRES_EPOCH_US, copy_rows
-from streamgauge.storage.devices import Device
+from streamgauge.storage.devices import Device, station_quality
 
 FloatArray = NDArray[np.float64]
 
 _STATIONS = """
-SELECT devices.id, devices.name, devices.quality, newest.time, track.through, track.model_id
+SELECT devices.id, devices.name, devices.gross_min_m, devices.gross_max_m, devices.quality, newest.time, track.through,
+  track.model_id
 FROM devices LEFT JOIN forecast_tracks track ON track.device_id = devices.id
 CROSS JOIN LATERAL (
   SELECT time FROM readings WHERE device_id = devices.id AND time {after} ORDER BY time DESC LIMIT 1) AS newest
@@ -67,7 +68,7 @@ class DueStation:
     """A station that has readings which no forecast rests on yet.
 
     Attributes:
-        device: the station; its ``limits`` are all that ``devices.quality`` holds, parameters of the checks and names alike.
+        device: the station, with what can be used of its settings.
         newest: time of its newest reading.
         through: up to where its readings have been seen; None for never.
         model_id: the model of its track; 0 where it has none yet.
@@ -129,8 +130,9 @@ def find_stations(connection: Connection, names: Sequence[str]) -> list[DueStati
 
 
 def _station(row: Any) -> DueStation:
+    quality = station_quality(row.name, row.quality, {"gross_min_m": row.gross_min_m, "gross_max_m": row.gross_max_m})
     return DueStation(
-        device=Device(row.id, row.name, dict(row.quality or {})),
+        device=Device(row.id, row.name, dict(quality.parameters), quality),
         newest=row.time,
         through=row.through,
         model_id=row.model_id or 0,

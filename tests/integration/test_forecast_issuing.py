@@ -271,8 +271,16 @@ def test_stations_without_levels_with_one_or_with_equal_ones_stop_nobody(using: 
     assert all(horizon.low_m <= 1.0 <= horizon.high_m for horizon in issue.horizons)
 
 
-def test_rain_and_stations_beside_it_are_read_where_they_are_named(using: Services) -> None:
-    settings = '{"rainfall": "mast", "upstream": ["creek", "nobody"]}'
+@pytest.mark.parametrize(
+    "settings",
+    [
+        '{"rainfall": "mast", "upstream": ["creek", "nobody"]}',
+        '{"rainfall": ["mast"], "upstream": 3, "spike_m": 1}',
+        '["mast"]',
+    ],
+    ids=["named", "malformed", "no object"],
+)
+def test_rain_and_stations_beside_it_are_read_where_they_are_named(using: Services, settings: str) -> None:
     with using.engine.begin() as connection:
         connection.execute(
             text("UPDATE devices SET quality = CAST(:settings AS jsonb) WHERE id = 1"), {"settings": settings}

@@ -15,6 +15,7 @@ def test_all_that_can_be_set() -> None:
         "barometer": "mast",
         "pressure": "probe",
         "upstream": ["weir"],
+        "rainfall": "mast",
         "spike_fail_m": None,
     }
     quality = read_station_quality(settings)
@@ -23,6 +24,8 @@ def test_all_that_can_be_set() -> None:
         neighbours=("upper-mill", "weir"),
         barometer="mast",
         probe_pressure=True,
+        upstream=("weir",),
+        rainfall="mast",
     )
     assert quality.has_companions
     assert not read_station_quality(None).has_companions
