@@ -61,7 +61,7 @@ class Training:
         rounds: boosting rounds; each makes one tree per quantile.
         depth: of each tree, at most.
         learning_rate: shrinkage per round.
-        leaf_rows: a leaf holds at least so many rows.
+        leaf_rows: a leaf holds at least so many rows of average weight.
         thinnings: the record is also seen as by sensors that report every k-th time.
         still_share: of the rows before which nothing moved for three hours, this share is used. The choice rests on
             features alone and so does not bend what is expected given the features.
@@ -73,7 +73,7 @@ class Training:
     rounds: int = 90
     depth: int = 5
     learning_rate: float = 0.1
-    leaf_rows: int = 100
+    leaf_rows: int = 50
     thinnings: tuple[int, ...] = (1, 2, 3)
     still_share: float = 0.2
     seed: int = 20_161_101
@@ -144,9 +144,22 @@ def train_nowcast(records: Sequence[Record], training: Training = Training()) ->
     if len(features) == 0:
         names = ", ".join(record.name for record in records) or "no record at all"
         raise InvalidRecord(f"{names} has no usable readings before {format_time(training.train_until)}")
-    matrix = xgboost.QuantileDMatrix(features, label=change_m, nthread=1)
+    matrix = xgboost.QuantileDMatrix(features, label=change_m, weight=_weight(features), nthread=1)
     booster = xgboost.train(training.booster_parameters(), matrix, num_boost_round=training.rounds)
     return bytes(booster.save_raw("ubj"))
+
+
+_LIVELY = tuple(FEATURES.index(name) for name in ("above_lowest_60min_m", "below_highest_60min_m"))
+_LIVELY_FLOOR_M = 0.003
+
+
+def _weight(features: FeatureMatrix) -> FeatureMatrix:
+    """Lively water counts more, 1 on average: otherwise still water, the majority, decides where trees split, and which of its
+    rows were chosen changes the model's skill by a seventh. The weight rests on features alone and bends no quantile.
+    """
+    reach_m = np.nan_to_num(features[:, _LIVELY]).sum(axis=1)
+    weight = np.sqrt(_LIVELY_FLOOR_M + reach_m)
+    return np.asarray(weight / weight.mean(), dtype=np.float32)
 
 
 def _examples(records: Sequence[Record], training: Training) -> tuple[FeatureMatrix, FeatureMatrix]:

@@ -192,6 +192,7 @@ def issue_one(proposed: Proposed, number: int, issued_us: int, track: Track, pri
         "low_m": low_m,
         "high_m": high_m,
         "state": state,
+        "pace": float(proposed.pace[number]),
         "change_m": change_m,
     }
     method = tuple(METHODS[chosen] for chosen in track.method)

@@ -24,7 +24,7 @@ MOVING_M_PER_H = 0.02
 MEMORY_ROWS: Final = np.array([4000.0, 2000.0, 1000.0, 1000.0])
 """After so many outcomes of a state an error counts 1/e."""
 
-PRIOR_ROWS = 700.0
+PRIOR_ROWS = 300.0
 _SHARPNESS = 40.0
 """A proposal whose error is larger than the best one's by the share x has exp(−40 x) of its weight."""
 _TINY_M = 1e-9

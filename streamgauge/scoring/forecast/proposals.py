@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge.quality.series import IntArray
-from streamgauge.scoring.forecast.horizons import HORIZONS_S
+from streamgauge.scoring.forecast.horizons import HORIZONS_S, ISSUE_STEP_S
 from streamgauge.scoring.forecast.mixing import states_of
 from streamgauge.scoring.forecast.window_features import FEATURES, Known
 
@@ -22,10 +22,13 @@ PROPOSALS: tuple[str, ...] = (
     "tide_before",
     "day_before",
     "lunar_day_before",
+    "average",
+    "average_half",
 )
 """What is proposed; the models' answers also damped and stretched, as other sites react less or more."""
 
 _HORIZONS_H = np.array(HORIZONS_S) / 3600.0
+_STEP = FEATURES.index("step_s")
 _LINES = tuple(FEATURES.index(f"rate_{span}min_m_per_h") for span in (60, 180))
 
 
@@ -40,6 +43,7 @@ class Proposed:
         scale_m: how lively the water is, float64[m].
         state: of the water, int64[m].
         hour_mean_m: float64[m].
+        pace: for how many outcomes of a station that reports every ``ISSUE_STEP_S`` one of this station counts, float64[m].
         grid_m: the display's step where there is one, float64[m]; NaN where none shows.
     """
 
@@ -49,9 +53,11 @@ class Proposed:
     scale_m: FloatArray
     state: IntArray
     hour_mean_m: FloatArray
+    pace: FloatArray
     grid_m: FloatArray
 
 
+_PACE_MAX = 3.0
 GRID_MIN_M, GRID_MAX_M = 0.0009, 0.02
 
 
@@ -69,7 +75,9 @@ def proposed(known: Known, members_m: FloatArray, tails_m: FloatArray) -> Propos
         np.nan_to_num(known.values[:, column]).astype(np.float64)[:, np.newaxis] * _HORIZONS_H for column in _LINES
     ]
     patterns = np.moveaxis(np.nan_to_num(known.pattern_m), 2, 0)
-    change_m = np.stack([np.zeros_like(relative), *models, *lines, *patterns], axis=2).astype(np.float32)
+    back_m = np.broadcast_to((known.hour_mean_m - known.baseline_m)[:, np.newaxis], relative.shape)
+    every = (np.zeros_like(relative), *models, *lines, *patterns, back_m, 0.5 * back_m)
+    change_m = np.nan_to_num(np.stack(every, axis=2)).astype(np.float32)
     grid = (known.finest_m >= GRID_MIN_M) & (known.finest_m <= GRID_MAX_M)
     return Proposed(
         baseline_m=known.baseline_m,
@@ -78,5 +86,6 @@ def proposed(known: Known, members_m: FloatArray, tails_m: FloatArray) -> Propos
         scale_m=known.scale_m[:, 0],
         state=states_of(known.rate_m_per_h, known.rising),
         hour_mean_m=known.hour_mean_m,
+        pace=(np.nan_to_num(known.values[:, _STEP]) / ISSUE_STEP_S).clip(1.0, _PACE_MAX).astype(np.float64),
         grid_m=np.where(grid, known.finest_m, np.nan),
     )

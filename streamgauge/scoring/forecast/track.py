@@ -40,10 +40,10 @@ RECORD_ROWS = 8640.0
 """An outcome counts 1/e in the running errors after so many: 30 days of one each five minutes."""
 
 _RUNNING = ("rows", "model", "persistence", "average", "shown", "covered")
-_METHOD_ROWS_MIN = 500.0
-_REFUTED = 1.01
+_METHOD_ROWS_MIN = 1000.0
+_REFUTED = 1.02
 _PROVEN = 0.99
-"""Persistence is shown once its running error is lower by 1 %, and the model again once its own is."""
+"""Persistence is shown once its running error is lower by 2 %, and the model again once its own is."""
 
 MODEL, PERSISTENCE = 0, 1
 METHODS = ("model", "persistence")
@@ -65,6 +65,7 @@ class Track:
         baseline_m, average_m, model_m, low_m, high_m: of each waiting forecast, float64[horizons, slots].
         shown_m: what was shown, likewise.
         state: of the water at issue, int64[horizons, slots].
+        pace: for how many outcomes each will count, float64[horizons, slots].
         change_m: what was proposed, float32[horizons, slots, proposals].
         error_m: faded sums of each proposal's errors, float64[horizons, states, proposals].
         rows: faded numbers of outcomes, float64[horizons, states].
@@ -85,6 +86,7 @@ class Track:
     low_m: FloatArray
     high_m: FloatArray
     state: IntArray
+    pace: FloatArray
     change_m: NDArray[np.float32]
     error_m: FloatArray
     rows: FloatArray
@@ -180,12 +182,12 @@ class Track:
         at = (horizons, self.head[horizons])
         state, baseline_m = self.state[at], self.baseline_m[at]
         place = (horizons, state)
-        fade = _FADE[state]
+        pace = self.pace[at]
+        fade = np.exp(-pace / mixing.MEMORY_ROWS[state])
         change_m = level_m - baseline_m
-        self.error_m[place] = self.error_m[place] * fade[:, np.newaxis] + np.abs(
-            change_m[:, np.newaxis] - self.change_m[at]
-        )
-        self.rows[place] = self.rows[place] * fade + 1.0
+        off_m = np.abs(change_m[:, np.newaxis] - self.change_m[at])
+        self.error_m[place] = self.error_m[place] * fade[:, np.newaxis] + off_m * pace[:, np.newaxis]
+        self.rows[place] = self.rows[place] * fade + pace
         beyond = np.stack((level_m < self.low_m[at] - ROUNDING_M, level_m > self.high_m[at] + ROUNDING_M), axis=1)
         self.log_factor[place] = conformal.learnt(self.log_factor[place], beyond, state, self.outcomes[place])
         self.outcomes[place] += 1.0
@@ -252,8 +254,7 @@ class Track:
         }
 
 
-_WAITING_LENGTHS = ("baseline_m", "average_m", "model_m", "shown_m", "low_m", "high_m")
-_FADE = np.exp(-1.0 / mixing.MEMORY_ROWS)
+_WAITING_LENGTHS = ("baseline_m", "average_m", "model_m", "shown_m", "low_m", "high_m", "pace")
 _RECORD_FADE = float(np.exp(-1.0 / RECORD_ROWS))
 _FIRST_MOVING = STATES.index("falling")
 

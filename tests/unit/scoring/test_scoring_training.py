@@ -2,16 +2,21 @@
 
 import gzip
 import json
+import math
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
+from streamgauge.reading import to_microseconds
 from streamgauge.scoring import evaluate as evaluation
 from streamgauge.scoring import train as training_module
+from streamgauge.scoring.forecast.horizons import HORIZONS_S
 from streamgauge.scoring.forecast.training import ForecastTraining
 from streamgauge.scoring.model import ARTEFACT, CARD_FILE, FILES, Model
 from streamgauge.scoring.records import InvalidRecord, Record, read_record
@@ -23,7 +28,7 @@ SMALL = Training(rounds=4, depth=3, forecast=ForecastTraining(rounds=2, tail_rou
 @pytest.fixture(scope="module")
 def small_record() -> Record:
     whole = read_record(RECORD)
-    return whole.take(np.arange(150_500, 154_500))  # Some days on both sides of the split.
+    return whole.take(np.arange(152_500, 156_500))  # Some days on both sides of the split.
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +77,6 @@ def test_arrays_that_are_no_record_are_refused(time_us, said):
 
 
 def test_what_comes_after_the_split_does_not_train(small_record, small_files):
-    from streamgauge.reading import to_microseconds
-
     level_m = small_record.level_m.copy()
     level_m[small_record.time_us >= to_microseconds(SMALL.train_until)] += 1.0
     changed = replace(small_record, level_m=level_m)
@@ -121,6 +124,79 @@ def test_the_shipped_model_beats_persistence_where_its_card_says_so():
     assert found.overall.skill > 0.15
     assert found.moving.skill > 0.3
     assert found.overall.coverage == pytest.approx(shipped["overall"]["coverage"], abs=0.005)
+
+
+def assert_an_hour_ahead_is_as_promised(found, overall_skill, moving_skill):
+    hour = next(horizon for horizon in found.forecast.horizons if horizon.horizon_s == 3_600)
+    assert hour.overall.skill >= overall_skill
+    assert hour.moving.skill >= moving_skill
+    assert 0.88 <= hour.overall.coverage <= 0.92
+    assert hour.moving.coverage >= 0.82
+    for horizon in found.forecast.horizons:
+        assert horizon.overall.shown_skill > 0.0
+        assert horizon.moving.coverage >= 0.82
+
+
+def test_forecasts_at_a_site_that_no_model_saw_are_as_good_as_promised():
+    found = evaluation.evaluate(Model.load(), read_record(UNSEEN))
+    assert_an_hour_ahead_is_as_promised(found, 0.20, 0.30)
+
+
+@pytest.mark.slow
+def test_forecasts_at_the_trained_site_are_as_good_as_promised_after_training_ended():
+    record = read_record(RECORD)
+    until_us = to_microseconds(Training().train_until)
+    whole = evaluation.evaluate(Model.load(), record, until_us)
+    assert_an_hour_ahead_is_as_promised(whole, 0.32, 0.44)
+    later = record.take(np.flatnonzero(record.time_us >= until_us))
+    assert_an_hour_ahead_is_as_promised(evaluation.evaluate(Model.load(), later), 0.32, 0.44)
+
+
+def rows_of(levels, minutes=5, start="2026-01-01T00:00:00"):
+    first = datetime.fromisoformat(start).replace(tzinfo=UTC)
+    return [f"{(first + timedelta(minutes=minutes * row)).isoformat()},{level}" for row, level in enumerate(levels)]
+
+
+FLOOD = [1.0 + 0.3 * math.exp(-(((row - 60) / 15) ** 2)) for row in range(150)]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        rows_of([1.0]),
+        rows_of([1.0] * 200),
+        rows_of([""] * 20),
+        rows_of(["nan", "inf", "-inf", "1e308", "-1e308", "5e-324"] * 20),
+        rows_of(FLOOD) + rows_of(FLOOD, start="2026-09-01T00:00:00"),
+        rows_of(FLOOD) + rows_of(FLOOD, start="1970-01-01T00:00:00") + rows_of(FLOOD, start="9999-12-01T00:00:00"),
+        rows_of(FLOOD) + rows_of(FLOOD[::-1]),
+        rows_of(FLOOD, minutes=1),
+        rows_of(FLOOD, minutes=15),
+        rows_of(FLOOD, minutes=90),
+    ],
+    ids=[
+        "one",
+        "constant",
+        "empty",
+        "extremes",
+        "gap",
+        "clocks",
+        "twice",
+        "each minute",
+        "each quarter",
+        "each 90 minutes",
+    ],
+)
+def test_odd_records_get_a_clear_answer(tmp_path, capsys, rows):
+    path = tmp_path / "odd.csv"
+    path.write_text("time,level_m\n" + "\n".join(rows) + "\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert evaluation.main([str(path), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert [horizon["horizon_s"] for horizon in found["forecast"]["horizons"]] == list(HORIZONS_S)
+        assert evaluation.main([str(path)]) == 0
+        assert "odd.csv" in capsys.readouterr().out
 
 
 def test_the_evaluate_command_prints_json(tmp_path):
