@@ -17,10 +17,10 @@ FloatArray = NDArray[np.float64]
 RECENT_ROWS = 40
 """At most so many earlier usable readings are looked at."""
 
-_REACH_ROWS = CONTEXT_ROWS - 4
+REACH_ROWS = CONTEXT_ROWS - 4
 """… among so many with a level: whether the oldest is usable rests on its own neighbours, which must be in the context too."""
 
-_REACH_US = int(24 * SECONDS_PER_HOUR) * MICROSECONDS_PER_SECOND
+REACH_S = 24 * SECONDS_PER_HOUR
 """None is older than this."""
 
 
@@ -59,8 +59,13 @@ def look_back(station: IntArray, time_us: IntArray, level_m: FloatArray, checked
     rows = history[np.maximum(place, 0)]
     number = np.cumsum(~np.isnan(level_m))
     age_us = time_us[targets] - time_us[rows]
-    there = (place >= 0) & (station[rows] == station[targets]) & (age_us <= _REACH_US) & (age_us > 0)
-    there &= number[targets] - number[rows] <= _REACH_ROWS
+    there = (
+        (place >= 0)
+        & (station[rows] == station[targets])
+        & (age_us <= REACH_S * MICROSECONDS_PER_SECOND)
+        & (age_us > 0)
+    )
+    there &= number[targets] - number[rows] <= REACH_ROWS
 
     level = np.empty((RECENT_ROWS + 1, len(targets)))
     age_s = np.zeros_like(level)
