@@ -2,7 +2,7 @@
 "use strict";
 
 window.streamgauge.Chart = (() => {
-  const { say, knows, number, locale, now } = window.streamgauge;
+  const { say, knows, number, locale, now, token, hasPhoneWidth, drawMarks } = window.streamgauge;
   const AXIS_WIDTH = 58;
   const MARK_REACH_PX = 9;
   const MOST_POINTS = 4_000;
@@ -12,10 +12,7 @@ window.streamgauge.Chart = (() => {
   // A point of a forecast: time, expected, low, high, method.
   const [AT, AHEAD, LEAST, MOST] = [0, 1, 2, 3];
   const FADED = 0.45;
-  const WORDS_APART_PX = 8;
 
-  const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  const hasPhoneWidth = () => window.innerWidth < 640;
 
   function median(values) {
     const sorted = [...values].sort((a, b) => a - b);
@@ -156,7 +153,7 @@ window.streamgauge.Chart = (() => {
         bands: [{ series: [2, 1], fill: this.faint(accent) }],
         hooks: {
           drawAxes: [(plot) => this.drawForecast(plot)],
-          draw: [(plot) => this.drawMarks(plot), (plot) => this.drawNow(plot)],
+          draw: [(plot) => drawMarks(plot, this.content), (plot) => this.drawNow(plot)],
           setCursor: [(plot) => this.tellCursor(plot)],
           setSelect: [(plot) => this.selected(plot)],
         },
@@ -185,83 +182,6 @@ window.streamgauge.Chart = (() => {
       const to = plot.posToVal(left + width, "x");
       plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
       this.handlers.zoom(from, to);
-    }
-
-    drawMarks(plot) {
-      const { ctx, bbox } = plot;
-      const scale = devicePixelRatio * (hasPhoneWidth() ? 0.75 : 1);
-      ctx.save();
-      ctx.beginPath();
-      ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
-      ctx.clip();
-      ctx.strokeStyle = token("text");
-      ctx.lineWidth = 1.5 * scale;
-      ctx.font = `${11 * devicePixelRatio}px ${getComputedStyle(document.body).fontFamily}`;
-      let wordsEnd = -Infinity;
-      for (const mark of [...this.content.marks].sort((a, b) => a.time - b.time)) {
-        const x = plot.valToPos(mark.time, "x", true);
-        const inside = Math.min(Math.max(mark.level, this.content.span[0]), this.content.span[1]);
-        const room = 8 * scale;
-        const y = Math.min(Math.max(plot.valToPos(inside, "y", true), bbox.top + room), bbox.top + bbox.height - room);
-        ctx.fillStyle = token("raised");
-        if (mark.surprise === "fault") this.drawSlashed(ctx, x, y, 6.5 * scale);
-        else if (mark.score !== null && mark.score >= this.content.anomaly) this.drawDiamond(ctx, x, y, 6.5 * scale);
-        if (mark.flag === "fail") this.drawCross(ctx, x, y, 4 * scale);
-        else if (mark.flag === "suspect") this.drawCircle(ctx, x, y, 3.5 * scale);
-        if (mark.surprise === "event" || mark.surprise === "fault") wordsEnd = this.nameMark(plot, mark, x, y, wordsEnd);
-      }
-      ctx.restore();
-    }
-
-    // The word where it happened; where marks are close together, only the first of them has its word.
-    nameMark(plot, mark, x, y, wordsEnd) {
-      const { ctx, bbox } = plot;
-      const word = say(`surprise.${mark.surprise}`);
-      const width = ctx.measureText(word).width;
-      const gap = WORDS_APART_PX * devicePixelRatio;
-      const left = Math.min(x + gap * 1.5, bbox.left + bbox.width - width);
-      const height = 11 * devicePixelRatio;
-      const below = y - bbox.top < 3 * height;
-      if (x < wordsEnd + gap) return Math.max(wordsEnd, x + gap * 2);
-      ctx.fillStyle = token("text");
-      ctx.textAlign = "left";
-      ctx.textBaseline = "alphabetic";
-      ctx.fillText(word, left, below ? y + 1.6 * height : y - 0.8 * height);
-      return left + width;
-    }
-
-    drawSlashed(ctx, x, y, size) {
-      ctx.beginPath();
-      ctx.arc(x, y, size, 0, 2 * Math.PI);
-      ctx.moveTo(x - size * Math.SQRT1_2, y - size * Math.SQRT1_2);
-      ctx.lineTo(x + size * Math.SQRT1_2, y + size * Math.SQRT1_2);
-      ctx.stroke();
-    }
-
-    drawCross(ctx, x, y, size) {
-      ctx.beginPath();
-      ctx.moveTo(x - size, y - size);
-      ctx.lineTo(x + size, y + size);
-      ctx.moveTo(x + size, y - size);
-      ctx.lineTo(x - size, y + size);
-      ctx.stroke();
-    }
-
-    drawDiamond(ctx, x, y, size) {
-      ctx.beginPath();
-      ctx.moveTo(x, y - size);
-      ctx.lineTo(x + size, y);
-      ctx.lineTo(x, y + size);
-      ctx.lineTo(x - size, y);
-      ctx.closePath();
-      ctx.stroke();
-    }
-
-    drawCircle(ctx, x, y, size) {
-      ctx.beginPath();
-      ctx.arc(x, y, size, 0, 2 * Math.PI);
-      ctx.fill();
-      ctx.stroke();
     }
 
     drawNow(plot) {
