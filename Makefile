@@ -12,6 +12,8 @@ UP_FLAGS ?= --demo
 # tests stay together, in order, and the long ones, which need a whole system, come first.
 TEST_PROCESSES ?= 3
 IN_PARALLEL := -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+# Compiled modules are kept, whatever the shell says: the tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help up test proofs test-fast lint bench train docs-check docs css requirements screenshots clean venv-up venv-dev venv-mlflow
 .DEFAULT_GOAL := help
