@@ -20,36 +20,13 @@ def model_card(card: Mapping[str, Any]) -> str:
     Raises:
         KeyError: the card lacks a part.
     """
-    training, libraries = card["training"], card["libraries"]
     return "\n".join(
         [
             "# Model card: the expected next level and the forecasts",
             "",
             "Made by a retraining on stored history." if _retrained(card) else "Made by `make train`; do not edit.",
             "",
-            f"- **Model** `{card['sha256']}`, {_size(card) / 1000:,.0f} kB",
-            (
-                f"- **Expects** the next level of a station, with bounds of 5 % and 95 %, from {len(card['features'])} features"
-                " of its earlier readings (`streamgauge/scoring/features.py`; version"
-                f" `{card['features_sha256'][:12]}`)."
-            ),
-            (
-                f"- **Forecasts** {', '.join(_ahead(seconds) for seconds in card['horizons_s'])} ahead, from"
-                f" {len(card['forecast_features'])} features of the last 48 hours"
-                f" (`streamgauge/scoring/forecast/window_features.py`; version `{card['forecast_features_sha256'][:12]}`): five"
-                " medians per horizon and simple rules, mixed per station by how right they have been there; a band whose width"
-                " is learnt per station (docs/forecast.md)."
-            ),
-            *_trained_on(card),
-            (
-                f"- **How** XGBoost {libraries['xgboost']} on {card['platform']}, quantile regression, {training['rounds']}"
-                f" rounds of 3 trees of depth {training['depth']}, seed {training['seed']}; forecasts:"
-                f" {training['forecast']['rounds']} rounds, seed {training['forecast']['seed']}; numpy {libraries['numpy']}."
-            ),
-            (
-                f"- **Has seen** {_seen(card)}. Tides, pumped tanks and rivers are other water: there a station's own record"
-                " decides whether the model or persistence is shown."
-            ),
+            *_facts(card),
             "",
             "## The next reading",
             "",
@@ -76,6 +53,35 @@ def model_card(card: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _facts(card: Mapping[str, Any]) -> list[str]:
+    training, libraries = card["training"], card["libraries"]
+    return [
+        f"- **Model** `{card['sha256']}`, {_size(card) / 1000:,.0f} kB",
+        (
+            f"- **Expects** the next level of a station, with bounds of 5 % and 95 %, from {len(card['features'])} features"
+            " of its earlier readings (`streamgauge/scoring/features.py`; version"
+            f" `{card['features_sha256'][:12]}`)."
+        ),
+        (
+            f"- **Forecasts** {', '.join(_ahead(seconds) for seconds in card['horizons_s'])} ahead, from"
+            f" {len(card['forecast_features'])} features of the last 48 hours"
+            f" (`streamgauge/scoring/forecast/window_features.py`; version `{card['forecast_features_sha256'][:12]}`): five"
+            " medians per horizon and simple rules, mixed per station by how right they have been there; a band whose width"
+            " is learnt per station (docs/forecast.md)."
+        ),
+        *_trained_on(card),
+        (
+            f"- **How** XGBoost {libraries['xgboost']} on {card['platform']}, quantile regression, {training['rounds']}"
+            f" rounds of 3 trees of depth {training['depth']}, seed {training['seed']}; forecasts:"
+            f" {training['forecast']['rounds']} rounds, seed {training['forecast']['seed']}; numpy {libraries['numpy']}."
+        ),
+        (
+            f"- **Has seen** {_seen(card)}. Tides, pumped tanks and rivers are other water: there a station's own record"
+            " decides whether the model or persistence is shown."
+        ),
+    ]
 
 
 def _retrained(card: Mapping[str, Any]) -> bool:
