@@ -3,7 +3,9 @@
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from app import create_app
 from streamgauge.scoring.shipped import shipped_card
+from streamgauge.settings import WebSettings
 from streamgauge.storage.model_aliases import (
     CHALLENGER,
     CHAMPION,
@@ -149,3 +151,25 @@ def test_a_model_without_files_or_unknown_gets_no_alias(engine: Engine) -> None:
             with pytest.raises(MoveRefused, match=words):
                 challenge(connection, device_id=GENERAL, model_id=model, by="anna")
         assert aliases(connection) == []
+
+
+def test_prometheus_is_told_which_models_are_in_use_and_whether_the_gate_opens(
+    engine: Engine, redis_url: str, database_url: str
+) -> None:
+    with engine.begin() as connection:
+        old, new, newer = (add(connection, name) for name in ("old", "new", "newer"))
+        adopt_shipped(connection, old)
+        challenge(connection, device_id=GENERAL, model_id=new, by="retraining")
+        save_gate(connection, new, GENERAL, {"passed": True, "champion_id": old})
+    app = create_app(WebSettings(database_url=database_url, redis_url=redis_url, secret_key="k" * 40))
+    scraped = app.test_client().get("/metrics").text
+    app.extensions["streamgauge_connections"].close()
+    assert f'streamgauge_model_info{{alias="champion",model="{old}",scope="all",sha256="6f6c64' in scraped
+    assert f'streamgauge_challenger_gate_passed{{model="{new}",scope="all"}} 1.0' in scraped
+    # A verdict against a champion that has been replaced counts for nothing.
+    with engine.begin() as connection:
+        promote(connection, device_id=GENERAL, model_id=newer, by="anna", reason="test")
+    app = create_app(WebSettings(database_url=database_url, redis_url=redis_url, secret_key="k" * 40))
+    scraped = app.test_client().get("/metrics").text
+    app.extensions["streamgauge_connections"].close()
+    assert f'streamgauge_challenger_gate_passed{{model="{new}",scope="all"}} 0.0' in scraped
