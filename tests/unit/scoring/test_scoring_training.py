@@ -236,7 +236,7 @@ def test_commands_tell_in_text_too_and_refuse_what_is_no_record(tmp_path, capsys
         (b"time,level_m\n2026-01-01T00:00:00Z,high\n", "line 2.*high"),
         (b"time,level_m\n2026-01-01T00:00:00Z\n", "line 2"),
         (b"\xff\xfe", "cannot be read"),
-        (gzip.compress(b"time,level_m\n")[:-6], "cannot be read"),
+        (gzip.compress(b"time,level_m\n", mtime=0)[:-6], "cannot be read"),
     ],
 )
 def test_files_that_are_no_records_are_refused_with_the_place(tmp_path, content, said):
