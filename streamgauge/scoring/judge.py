@@ -3,14 +3,15 @@
 Live, batch and edge call this.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgauge.quality.check import Checked, check_levels
+from streamgauge.quality.check import Checked, check_forecast, check_levels
+from streamgauge.quality.companions import Companions
 from streamgauge.quality.flags import Flag, FlagArray
 from streamgauge.quality.parameters import DEFAULTS, StationParameters
 from streamgauge.quality.series import IntArray
@@ -58,6 +59,7 @@ class Judged:
         surprise: whose doing a marked reading is, an index of ``anomaly.SURPRISES``, int8[m]; 0 where it is not marked.
         why: for what reason, an index of ``surprise.WHYS``, int8[m].
         rate_m_per_h: the change since the usable reading before, float64[m]; NaN unknown.
+        channels: by place, which of the device's sensors is off, where one is (``streamgauge.scoring.sensors``).
     """
 
     checked: Checked
@@ -66,10 +68,11 @@ class Judged:
     surprise: NDArray[np.int8]
     why: NDArray[np.int8]
     rate_m_per_h: FloatArray
+    channels: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def joined(cls, parts: "Sequence[Judged]", places: IntArray) -> "Judged":
-        """The verdicts of several calls as one.
+        """The verdicts of several calls as one, without ``channels``.
 
         Args:
             parts: what the calls gave.
@@ -90,12 +93,14 @@ class Judged:
         if not surprise:
             return None
         reason: dict[str, str | float] = {"surprise": SURPRISES[surprise], "why": WHYS[int(self.why[place])]}
+        if place in self.channels:
+            reason["channel"] = self.channels[place]
         if np.isfinite(self.rate_m_per_h[place]):
             reason["rate_m_per_h"] = round(float(self.rate_m_per_h[place]), _RATE_DIGITS)
         return reason
 
 
-def _together(name: str, parts: Sequence[object], order: IntArray) -> NDArray[Any]:
+def _together(name: str, parts: Sequence[object], order: IntArray) -> Any:
     together: NDArray[Any] = np.concatenate([getattr(part, name) for part in parts])[order]
     return together
 
@@ -128,7 +133,7 @@ def judge(
         ValueError: the rows are not sorted.
     """
     checked = check_levels(station, time_us, level_m, parameters)
-    return judge_checked(model, station, time_us, level_m, targets, checked, calibrations)
+    return judge_checked(model, station, time_us, level_m, targets, checked, calibrations, None, parameters)
 
 
 def judge_checked(
@@ -139,8 +144,13 @@ def judge_checked(
     targets: IntArray,
     checked: Checked,
     calibrations: Calibrations = UNCALIBRATED,
+    companions: Companions | None = None,
+    parameters: StationParameters = DEFAULTS,
 ) -> Judged:
     """Expect and score some rows whose checks were done: the second half of ``judge``.
+
+    Where a station sets ``forecast_widths``, what was expected of a row may make it suspect in ``Judged.checked``. That changes
+    nothing of what is expected, of it or of any other row: suspect levels serve as history.
 
     Args:
         model: what expects.
@@ -150,19 +160,32 @@ def judge_checked(
         targets: the rows to judge.
         checked: what ``check_levels`` says of all rows.
         calibrations: as for ``judge``.
+        companions: what was measured beside the rows; ``None`` where no station has any.
+        parameters: ``forecast_widths`` of all rows.
     """
     applied = calibrations.apply(station[targets], time_us[targets])
     recent = look_back(station, time_us, level_m, checked, targets)
     bare = expect_bare(model, station, time_us, level_m, targets, checked)
     expected, knots, slope = _calibrated(bare, recent, applied)
-    verdict = checked.take(targets)
-    shape = shape_of(recent, verdict, applied.creeps)
+    verdict = _checked_again(checked, level_m, targets, expected, parameters)
+    neighbour_m = None if companions is None else companions.sound().neighbour_range_m
+    shape = shape_of(recent, verdict, applied.creeps, None if neighbour_m is None else neighbour_m[targets])
     off = distance(level_m[targets], expected, verdict.flags)
     surprise = _surprise(decades(off, knots, slope), shape, applied, verdict)
     score = np.where(verdict.flags == Flag.FAIL, 1.0, score_of(surprise))
     marked = (surprise >= MARKED_DECADES) | (verdict.flags == Flag.FAIL)
     whose, why = _whose(marked, shape, applied)
     return Judged(verdict, expected, score, whose, why, shape.rate_m_per_h)
+
+
+def _checked_again(
+    checked: Checked, level_m: FloatArray, targets: IntArray, expected: Expected, parameters: StationParameters
+) -> Checked:
+    """The targets' verdicts, with the forecast as a virtual neighbour where that is asked for."""
+    verdict = checked.take(targets)
+    if np.isnan(parameters.forecast_widths).all():
+        return verdict
+    return check_forecast(verdict, level_m[targets], expected.low_m, expected.high_m, parameters.take(targets))
 
 
 def expect_bare(
@@ -237,6 +260,7 @@ def _whose(marked: NDArray[np.bool_], shape: Shape, applied: Applied) -> tuple[N
     rate = shape.rate_m_per_h[rows]
     names = np.where(rate > 0.0, WHYS.index("rising_like_water"), WHYS.index("falling_like_water"))
     names = np.where(np.isfinite(rate) & (rate != 0.0), names, WHYS.index("unexpected"))
+    names = np.where(shape.beside[rows] > 0, shape.beside[rows], names)
     names = np.where(rough, WHYS.index("rough"), names)
     why[rows] = np.where(shape.fault[rows] > 0, shape.fault[rows], names)
     surprise[rows] = np.where((shape.fault[rows] > 0) | rough, FAULT, EVENT)

@@ -9,7 +9,7 @@ A flood is surprising and no fault. Only what water cannot do is called a fault;
 * it is **rough**: it goes up and down at every step by more than this station's readings ever do (a dirty or tilted sensor);
 * it **creeps**: it goes on rising or falling slowly and evenly as for days before, which no stream does (a drift).
 
-All of it looks back only, at most ``RECENT_ROWS`` usable readings.
+All of it looks back only, at most ``RECENT_ROWS`` usable readings. Where a neighbour's level moved too, a leap is an event.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge.quality.check import Checked
+from streamgauge.quality.companions import NEIGHBOUR_WINDOW_S
 from streamgauge.quality.flags import Flag
 from streamgauge.quality.reasons import CHECKS
 from streamgauge.quality.series import NEIGHBOUR_MAX_S, SECONDS_PER_HOUR
@@ -69,6 +70,7 @@ WHYS = (
     "sensors_disagree",
     "attenuated_signal",
     "unlike_neighbours",
+    "neighbours_agree",
 )
 """Why a surprise is called so, by number. Append only: pages have words for each."""
 
@@ -85,6 +87,14 @@ _WHY_OF_CHECK = np.array([WHYS.index(_FAULTY_CHECKS.get(name, "")) for name in C
 """Per check why a reading that it flags is a fault; 0: it leaves that open."""
 
 
+_LEAPS = tuple(WHYS.index(name) for name in ("falls_faster_than_water", "stays_after_leap", "came_back"))
+"""Shapes that a gate or a pump makes as well as a sensor."""
+
+NEIGHBOUR_MOVED_M = 0.05
+NEIGHBOUR_PART = 0.3
+"""A neighbour moved too if it did by at least so much, and by this part of what the station itself did."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What the last readings of each row look like.
@@ -93,20 +103,25 @@ class Shape:
         fault: why it is the sensor's doing, an index of ``WHYS``; 0: nothing says so, int8[m].
         rough_m: the mean height of the peaks among the last readings, float64[m]; NaN: too few are known.
         rate_m_per_h: the change since the usable reading before, float64[m]; NaN: there is none near.
+        beside: what the neighbours say, an index of ``WHYS``; 0: nothing, int8[m].
     """
 
     fault: NDArray[np.int8]
     rough_m: FloatArray
     rate_m_per_h: FloatArray
+    beside: NDArray[np.int8]
 
 
-def shape_of(recent: Recent, checked: Checked, creeps: FloatArray) -> Shape:
+def shape_of(
+    recent: Recent, checked: Checked, creeps: FloatArray, neighbour_range_m: FloatArray | None = None
+) -> Shape:
     """What the last readings of some rows look like.
 
     Args:
         recent: the rows and what was before them.
         checked: the verdicts on the rows.
         creeps: the direction in which each row's station creeps, −1, 0 or 1, float64[m].
+        neighbour_range_m: by how much the neighbour that moved most did so in the hours before (``quality.companions``).
     """
     step_m = recent.level_m[:-1] - recent.level_m[1:]
     span_s = recent.age_s[1:] - recent.age_s[:-1]
@@ -122,10 +137,28 @@ def shape_of(recent: Recent, checked: Checked, creeps: FloatArray) -> Shape:
     if falls.any():
         _after_falls(recent, step_m, falls, fault)
     fault[_came_back(recent, step_m)] = WHYS.index("came_back")
+    beside = _beside(recent, neighbour_range_m)
+    fault[(beside == WHYS.index("neighbours_agree")) & np.isin(fault, _LEAPS)] = 0
     found = _WHY_OF_CHECK[checked.reason_check]
     fault = np.where(found > 0, found, fault)
     fault[(checked.flags == Flag.FAIL) & (fault == 0)] = WHYS.index("failed_check")
-    return Shape(fault, _roughness(step_m), rate[0])
+    return Shape(fault, _roughness(step_m), rate[0], beside)
+
+
+def _beside(recent: Recent, neighbour_range_m: FloatArray | None) -> NDArray[np.int8]:
+    """Whether the neighbours moved as well, or stood still while the station moved."""
+    beside = np.zeros(recent.level_m.shape[1], dtype=np.int8)
+    if neighbour_range_m is None or len(beside) == 0:
+        return beside
+    near = ~np.isnan(recent.level_m) & (recent.age_s <= NEIGHBOUR_WINDOW_S)
+    highest = np.where(near, recent.level_m, -np.inf).max(axis=0)
+    lowest = np.where(near, recent.level_m, np.inf).min(axis=0)
+    range_m = np.where(near.any(axis=0), highest - lowest, np.nan)
+    agree = neighbour_range_m >= np.fmax(NEIGHBOUR_MOVED_M, NEIGHBOUR_PART * range_m)
+    differ = (range_m >= LEAP_MIN_M) & (neighbour_range_m < NEIGHBOUR_PART * range_m)
+    beside[agree] = WHYS.index("neighbours_agree")
+    beside[differ & ~agree] = WHYS.index("unlike_neighbours")
+    return beside
 
 
 def _from_stillness(step_m: FloatArray) -> BoolArray:

@@ -5,10 +5,12 @@ import warnings
 import numpy as np
 import pytest
 
+from streamgauge.quality.check import check_levels
+from streamgauge.quality.companions import Companions
 from streamgauge.scoring.anomaly import ANOMALY_SCORE, EVENT, FAULT, SURPRISES
 from streamgauge.scoring.calibration import SHIPPED, UNCALIBRATED, Calibrations
 from streamgauge.scoring.edge import EdgeModel
-from streamgauge.scoring.judge import Judged, judge
+from streamgauge.scoring.judge import Judged, judge, judge_checked
 from streamgauge.scoring.records import read_record
 from streamgauge.scoring.surprise import WHYS
 from streamgauge.scoring.train import RECORD, UNSEEN
@@ -135,3 +137,29 @@ def test_the_chart_stands_in_where_the_model_cannot_say(model):
     assert np.isfinite(alone.expected.expected_m[2:]).all()
     assert why(alone, 50) == ("event", "rising_like_water")
     assert EVENT == 1
+
+
+def test_a_leap_that_the_neighbours_made_too_is_an_event(model):
+    level_m = np.array([*STILL, 0.5, 0.5])
+    rows = np.arange(len(level_m))
+    time_us, station = rows * STEP_US + 10**15, np.zeros(len(rows), dtype=np.int64)
+    checked = check_levels(station, time_us, level_m)
+
+    def beside(range_m: float) -> tuple[str, str]:
+        companions = Companions(neighbour_range_m=np.full(len(rows), range_m))
+        judged = judge_checked(model, station, time_us, level_m, rows, checked, companions=companions)
+        return why(judged, 50)
+
+    assert beside(0.4) == ("event", "neighbours_agree")
+    assert beside(0.003) == ("fault", "falls_faster_than_water")
+    assert beside(np.nan) == ("fault", "falls_faster_than_water")
+
+
+def test_a_rise_that_no_neighbour_knows_of_stays_an_event_and_says_so(model):
+    level_m = np.array([*STILL, 1.4])
+    rows = np.arange(len(level_m))
+    time_us, station = rows * STEP_US + 10**15, np.zeros(len(rows), dtype=np.int64)
+    companions = Companions(neighbour_range_m=np.full(len(rows), 0.003))
+    checked = check_levels(station, time_us, level_m)
+    judged = judge_checked(model, station, time_us, level_m, rows, checked, companions=companions)
+    assert why(judged, 50) == ("event", "unlike_neighbours")
