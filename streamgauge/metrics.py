@@ -67,6 +67,11 @@ FORECAST_PROBLEMS = Counter(
     ["problem"],
 )
 
+LEARNT_PROBLEMS = Counter(
+    "streamgauge_learnt_problems_total",
+    "Parts of what was learnt of a station that could not be read from the database; readings are judged without them.",
+)
+
 RESCORE_READINGS = Counter("streamgauge_rescore_readings_total", "Stored readings that were scored again.")
 RESCORE_CHUNKS = Counter(
     "streamgauge_rescore_chunks_total",

@@ -13,7 +13,6 @@ from celery import Celery
 from celery.schedules import crontab
 from sqlalchemy import Connection
 
-from streamgauge.quality.parameters import parameters_per_row
 from streamgauge.queue import BATCH, CALIBRATE_TASK
 from streamgauge.scoring.calibrating import calibrate
 from streamgauge.scoring.calibration import Calibration
@@ -25,6 +24,7 @@ from streamgauge.storage.calibrations import (
     write_calibrations,
 )
 from streamgauge.storage.devices import find_devices
+from streamgauge.storage.learnt import by_time, read_learnt
 from tasks.models_in_use import ModelInUse
 from tasks.pipeline import Services
 from tasks.services import ServiceHolder
@@ -98,8 +98,9 @@ def calibrate_station(
     """
     time_us, level_m = read_levels(connection, device_id, now - WINDOW, now, ROWS_MAX)
     devices = find_devices(connection, [name])
-    limits = {0: devices[name].limits} if name in devices and devices[name].limits else {}
-    parameters = parameters_per_row(time_us * 0, limits)
+    limits = {device_id: devices[name].limits} if name in devices and devices[name].limits else {}
+    learnt = by_time(read_learnt(connection, [device_id], now - WINDOW, now))
+    parameters = learnt.parameters(time_us * 0 + device_id, time_us, limits)
     before = [row.calibration for row in read_calibrations(connection, [(device_id, used.id)], now) if row.since <= now]
     return calibrate(used.model, time_us, level_m, parameters, before[-1] if before else None)
 

@@ -11,10 +11,11 @@ from sqlalchemy import Connection
 from streamgauge.quality.check import CONTEXT_ROWS, CONTEXT_S, Checked, check_levels
 from streamgauge.quality.companions import Companions
 from streamgauge.quality.flags import Flag
-from streamgauge.quality.parameters import parameters_per_row
+from streamgauge.quality.parameters import StationParameters
 from streamgauge.quality.reasons import CHECKS
 from streamgauge.quality.series import NEIGHBOUR_MAX_S
 from streamgauge.scoring.features import LAGS, WINDOW_S
+from streamgauge.scoring.learnt import NOTHING_LEARNT, LearntByTime
 from streamgauge.storage.context import Context, lock_devices, read_context
 from streamgauge.storage.devices import Device
 from streamgauge.units import MICROSECONDS_PER_SECOND
@@ -60,6 +61,7 @@ class CleanSeries:
     Attributes:
         series: the rows.
         checked: the verdict on each of them.
+        parameters: the limits that it was made with.
         fresh: positions of the new readings in the series, int64[m].
         changed: positions of stored rows whose stored verdict is out of date, int64[k]: their flag or its reason is another
             one, or what is expected of them rests on readings that came later or failed since.
@@ -67,6 +69,7 @@ class CleanSeries:
 
     series: Series
     checked: Checked
+    parameters: StationParameters
     fresh: IntArray
     changed: IntArray
 
@@ -84,15 +87,16 @@ def gather(connection: Connection, work: Work, devices: Sequence[Device]) -> Ser
     return series if companions is None else replace(series, companions=companions)
 
 
-def clean(series: Series, devices: Sequence[Device]) -> CleanSeries:
-    """Check every row of the series. Pure."""
+def clean(series: Series, devices: Sequence[Device], learnt: LearntByTime = NOTHING_LEARNT) -> CleanSeries:
+    """Check every row of the series, with the limits that were valid at its time. Pure."""
     limits = {device.id: device.limits for device in devices if device.limits}
-    parameters = parameters_per_row(series.station, limits)
+    parameters = learnt.parameters(series.station, series.time_us, limits)
     checked = check_levels(series.station, series.time_us, series.level_m, parameters, series.companions)
     fresh = series.origin != STORED
     return CleanSeries(
         series=series,
         checked=checked,
+        parameters=parameters,
         fresh=np.flatnonzero(fresh),
         changed=np.empty(0, dtype=np.int64) if fresh.all() else _out_of_date(series, checked),
     )

@@ -21,16 +21,19 @@ from streamgauge.errors import DeadReason
 from streamgauge.queue import Loss
 from streamgauge.reading import from_microseconds
 from streamgauge.scoring.calibration import Calibrations
+from streamgauge.scoring.learnt import NOTHING_LEARNT, LearntByTime
 from streamgauge.scoring.model import Model
 from streamgauge.storage.dead_letters import write_dead_letters
 from streamgauge.storage.partitions import make_partitions, month_of
 from tasks.attribute import DeviceDirectory, attribute
 from tasks.calibration_memory import CalibrationMemory
-from tasks.clean import CleanSeries, clean, gather
+from tasks.clean import CleanSeries, Series, clean, gather
 from tasks.decode import Accepted, SensorDirectory, decode
+from tasks.learnt_memory import LearntMemory
 from tasks.models_in_use import ModelsInUse
 from tasks.publish import publish
 from tasks.score import score_series
+from tasks.sensors import gather_sensors, with_late_sensors
 from tasks.store import Stored, store
 from tasks.work import LostReading, Work
 
@@ -61,6 +64,7 @@ class Services:
     accepted: Accepted = field(default_factory=Accepted)
     models: ModelsInUse = field(init=False)
     calibrations: CalibrationMemory = field(default_factory=CalibrationMemory)
+    learnt: LearntMemory = field(default_factory=LearntMemory)
     months: set[datetime] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -120,8 +124,11 @@ def ingest(work: Work, services: Services) -> Outcome:
         outcome.lost += unknown
         if len(work_known):
             series = gather(connection, work_known, devices)
-            cleaned = clean(series, devices)
-            scored = score_series(cleaned, services.models, calibrations_of(connection, cleaned, services))
+            learnt = learnt_of(connection, series, services)
+            series, sensors = gather_sensors(connection, series, work_known, learnt)
+            cleaned = with_late_sensors(clean(series, devices, learnt), sensors)
+            calibrations = calibrations_of(connection, cleaned, services)
+            scored = score_series(cleaned, services.models, calibrations, sensors, learnt)
             stored = store(connection, work_known, devices, scored)
             outcome.stored.append(stored)
             outcome.lost += stored.conflicting
@@ -145,6 +152,7 @@ def ingest_each(work: Work, services: Services) -> Outcome:
         services.sensors.forget()
         services.models.forget()
         services.calibrations.forget()
+        services.learnt.forget()
         services.months.clear()
         if is_transient(error):
             raise
@@ -211,6 +219,13 @@ def calibrations_of(connection: Connection, cleaned: CleanSeries, services: Serv
     stations = np.unique(cleaned.series.station)
     model_of = dict(zip(stations.tolist(), services.models.ids(stations).tolist(), strict=True))
     return services.calibrations.read(connection, model_of, int(cleaned.series.time_us.min()))
+
+
+def learnt_of(connection: Connection, series: Series, services: Services) -> LearntByTime:
+    """What was learnt of the stations that are judged."""
+    if not len(series.station):
+        return NOTHING_LEARNT
+    return services.learnt.read(connection, np.unique(series.station).tolist(), int(series.time_us.min()))
 
 
 def _distinct_days(work: Work) -> list[int]:

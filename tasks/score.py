@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from streamgauge.scoring.calibration import UNCALIBRATED, Calibrations
 from streamgauge.scoring.judge import Expects, Judged, judge_checked
+from streamgauge.scoring.learnt import NOTHING_LEARNT, LearntByTime
 from streamgauge.scoring.model import Expected
+from streamgauge.scoring.sensors import SensorRows, with_sensors
 from tasks.clean import CleanSeries
 from tasks.models_in_use import ModelsInUse
 
@@ -19,7 +21,7 @@ class ScoredSeries:
     Attributes:
         clean: the series and its flags.
         targets: positions in the series, int64[m + k].
-        judged: the verdict on each target.
+        judged: the verdict on each target, the flag too: what was expected may have made it suspect.
         model_id: the row of ``models`` that made it, int64[m + k].
     """
 
@@ -39,13 +41,21 @@ class ScoredSeries:
         return self.judged.score
 
 
-def score_series(clean: CleanSeries, models: ModelsInUse, calibrations: Calibrations = UNCALIBRATED) -> ScoredSeries:
+def score_series(
+    clean: CleanSeries,
+    models: ModelsInUse,
+    calibrations: Calibrations = UNCALIBRATED,
+    sensors: SensorRows | None = None,
+    learnt: LearntByTime = NOTHING_LEARNT,
+) -> ScoredSeries:
     """Score the new readings, and again the stored ones whose flag has changed. Pure.
 
     Args:
         clean: the series.
         models: which model judges which station; refreshed.
         calibrations: of the series' stations, each for its model.
+        sensors: what the other sensors said, of devices that have a profile of them; ``None`` where none has.
+        learnt: the profiles.
     """
     targets = np.concatenate([clean.fresh, clean.changed])
     model_id = models.ids(clean.series.station[targets])
@@ -57,9 +67,14 @@ def score_series(clean: CleanSeries, models: ModelsInUse, calibrations: Calibrat
     else:
         parts = [_judge(clean, used.model, targets[rows], calibrations) for used, rows in places]
         judged = Judged.joined(parts, np.concatenate([rows for _, rows in places]))
+    if sensors is not None:
+        series = clean.series
+        rows = (series.station[targets], series.time_us[targets], series.level_m[targets])
+        judged = with_sensors(judged, *rows, sensors, learnt)
     return ScoredSeries(clean=clean, targets=targets, judged=judged, model_id=model_id)
 
 
 def _judge(clean: CleanSeries, model: Expects, targets: NDArray[np.int64], calibrations: Calibrations) -> Judged:
-    series = clean.series
-    return judge_checked(model, series.station, series.time_us, series.level_m, targets, clean.checked, calibrations)
+    series, limits = clean.series, clean.parameters
+    rows = (series.station, series.time_us, series.level_m)
+    return judge_checked(model, *rows, targets, clean.checked, calibrations, series.companions, limits)

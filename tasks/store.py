@@ -68,15 +68,14 @@ def store(connection: Connection, work: Work, devices: Sequence[Device], scored:
 
 
 def _judged(new: Work, scored: ScoredSeries) -> JudgedReadings:
-    places, checked, count = scored.clean.fresh, scored.clean.checked, len(scored.clean.fresh)
+    places, checked, count = scored.clean.fresh, scored.judged.checked, len(scored.clean.fresh)
     flags = {
-        name: checked.flags[places] if name == "level_m" else check_ranges(name, column)
+        name: checked.flags[:count] if name == "level_m" else check_ranges(name, column)
         for name, column in new.values.items()
         if name in QUANTITIES
     }
     reasons: dict[int, dict[str, Any]] = {
-        row: {"level_m": _reason(scored, int(places[row]))}
-        for row in np.flatnonzero(checked.reason_check[places]).tolist()
+        row: {"level_m": _reason(scored, row)} for row in np.flatnonzero(checked.reason_check[:count]).tolist()
     }
     for name in flags.keys() - {"level_m"}:
         for row in np.flatnonzero(flags[name] == Flag.FAIL).tolist():
@@ -118,14 +117,14 @@ def _changed_rows(scored: ScoredSeries) -> list[dict[str, Any]]:
     series, first = scored.clean.series, len(scored.clean.fresh)
     rows = []
     for number, place in enumerate(scored.clean.changed.tolist(), start=first):
-        reasons = {"level_m": _reason(scored, place), "score": scored.judged.reason(number)}
+        reasons = {"level_m": _reason(scored, number), "score": scored.judged.reason(number)}
         reasons = {name: reason for name, reason in reasons.items() if reason}
         expected = {name: _or_none(getattr(scored.expected, name)[number]) for name in MODEL_FIELDS[:3]}
         rows.append(
             {
                 "device_id": int(series.station[place]),
                 "time": format_time(from_microseconds(int(series.time_us[place]))),
-                "flag": int(scored.clean.checked.flags[place]),
+                "flag": int(scored.judged.checked.flags[number]),
                 "reasons": reasons or None,
                 "score": _or_none(scored.score[number]),
                 "surprise": SURPRISES[scored.judged.surprise[number]] or None,
@@ -153,9 +152,9 @@ def _settle_repeats(
     stored.duplicates = len(rows) - len(stored.conflicting)
 
 
-def _reason(scored: ScoredSeries, place: int) -> dict[str, str | float] | None:
-    checked = scored.clean.checked
-    return describe(int(checked.reason_check[place]), float(checked.measured[place]), float(checked.limit[place]))
+def _reason(scored: ScoredSeries, target: int) -> dict[str, str | float] | None:
+    checked = scored.judged.checked
+    return describe(int(checked.reason_check[target]), float(checked.measured[target]), float(checked.limit[target]))
 
 
 def _or_none(value: float) -> float | None:

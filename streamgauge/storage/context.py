@@ -115,7 +115,7 @@ def _read_segments(
     firsts = np.flatnonzero(begins)
     lasts = np.append(firsts[1:], len(station)) - 1
     first, last = time_us[firsts], time_us[lasts]
-    times = [_timestamps(moment) for moment in (first - reach_us, first, last, last + reach_us)]
+    times = [timestamps(moment) for moment in (first - reach_us, first, last, last + reach_us)]
     parameters = (station[firsts].tolist(), *times, rows + 1, MOST_ROWS_BETWEEN, rows + 1)
     return copy_rows(connection, _QUERY, parameters, _FIELDS)
 
@@ -129,5 +129,6 @@ def _sorted_without_repeats(context: Context) -> Context:
     return Context(context.station[rows], context.time_us[rows], context.level_m[rows], context.flag[rows])
 
 
-def _timestamps(time_us: NDArray[np.int64]) -> list[str]:
+def timestamps(time_us: NDArray[np.int64]) -> list[str]:
+    """Microseconds since 1970 as Postgres reads them."""
     return [f"{moment}+00" for moment in np.datetime_as_string(time_us.astype("datetime64[us]"), unit="us").tolist()]

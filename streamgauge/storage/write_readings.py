@@ -40,7 +40,8 @@ INSERT INTO readings ({", ".join(_COPIED)}) SELECT {", ".join(_COPIED)} FROM inc
 """)
 _UPDATE = text("""
 UPDATE readings SET
-    flags = readings.flags || jsonb_build_object('level_m', judged.flag),
+    flags = CASE WHEN readings.level_m IS NULL THEN readings.flags
+        ELSE readings.flags || jsonb_build_object('level_m', judged.flag) END,
     reasons = NULLIF(COALESCE(readings.reasons, '{}') - 'level_m' - 'score' || COALESCE(judged.reasons, '{}'), '{}'),
     expected_m = judged.expected_m, low_m = judged.low_m, high_m = judged.high_m, score = judged.score,
     surprise = judged.surprise, model_id = judged.model_id

@@ -1,4 +1,4 @@
-"""What was measured beside a chunk's rows, for stations that configure it, as the live path finds it."""
+"""What was measured beside a chunk's rows and learnt of its station, as the live path finds it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,9 +6,15 @@ from sqlalchemy import Connection
 
 from streamgauge.quality.companions import Companions
 from streamgauge.queue import ingest_body
+from streamgauge.reading import from_microseconds
+from streamgauge.scoring.learnt import LearntByTime
+from streamgauge.scoring.sensors import SensorRows
 from streamgauge.storage.devices import Device
-from streamgauge.storage.rescore_chunks import ChunkRows
+from streamgauge.storage.learnt import by_time, read_learnt
+from streamgauge.storage.rescore_chunks import Chunk, ChunkRows
+from streamgauge.storage.sensors import read_sensors_within
 from tasks.beside import gather_companions
+from tasks.sensors import channel_names
 from tasks.work import Work
 
 ROWS_AT_ONCE = 1_000
@@ -27,6 +33,18 @@ def measured_beside(connection: Connection, device: Device, rows: ChunkRows) -> 
         assert found is not None
         parts.append(found)
     return Companions(**{name: _joined([getattr(part, name) for part in parts]) for name in Companions.__slots__})
+
+
+def learnt_for(connection: Connection, chunk: Chunk, rows: ChunkRows) -> LearntByTime:
+    """What was learnt of a chunk's station, as far as it was valid in the time of its rows."""
+    first = from_microseconds(int(rows.time_us.min())) if len(rows.time_us) else chunk.first
+    return by_time(read_learnt(connection, [chunk.device_id], first, chunk.until))
+
+
+def sensors_of(connection: Connection, chunk: Chunk, learnt: LearntByTime) -> SensorRows | None:
+    """What all sensors of a chunk's device said; ``None`` where they are not judged together."""
+    names = channel_names(learnt, [chunk.device_id])
+    return read_sensors_within(connection, chunk.device_id, chunk.first, chunk.until, names) if names else None
 
 
 def _joined(columns: list[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:

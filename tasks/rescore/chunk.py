@@ -28,7 +28,7 @@ from streamgauge.storage.rescore_chunks import (
 from streamgauge.storage.rescore_plan import OpenRun
 from streamgauge.units import MICROSECONDS_PER_SECOND
 from tasks.pipeline import Services, is_transient
-from tasks.rescore.beside import measured_beside
+from tasks.rescore.beside import learnt_for, measured_beside, sensors_of
 from tasks.rescore.chunk_report import report_chunk
 from tasks.rescore.models import RunModels
 from tasks.rescore.verdict import judge_chunk
@@ -86,9 +86,10 @@ class ChunkScorer:
             device = read_device(connection, chunk.device_id)
             valid = read_calibrations(connection, [(device.id, model_id)], chunk.first)
             rows = read_chunk(connection, chunk, context_rows=CONTEXT_ROWS + 1, reach_us=REACH_US)
-            now = judge_chunk(
-                rows, device, model, Calibrations(keyed(valid)), measured_beside(connection, device, rows)
-            )
+            beside = measured_beside(connection, device, rows)
+            learnt = learnt_for(connection, chunk, rows)
+            sensors = sensors_of(connection, chunk, learnt)
+            now = judge_chunk(rows, device, model, Calibrations(keyed(valid)), beside, learnt, sensors)
             self._make_months(rows)
             write_scores(connection, chunk, model_id, now)
             finish_chunk(connection, chunk, DONE, len(rows.targets), report_chunk(rows, now, model_id))

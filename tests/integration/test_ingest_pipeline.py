@@ -200,10 +200,10 @@ def test_the_same_task_twice_keeps_its_dead_letters_once(engine: Engine, redis: 
 def break_stage(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     whole = pipeline.clean
 
-    def clean(gathered: Any, devices: Any) -> Any:
+    def clean(gathered: Any, devices: Any, *more: Any) -> Any:
         if any(known.name == device for known in devices):
             raise ZeroDivisionError("this station's numbers \x00 cannot be borne")
-        return whole(gathered, devices)
+        return whole(gathered, devices, *more)
 
     monkeypatch.setattr(pipeline, "clean", clean)
 
