@@ -1,5 +1,6 @@
 """Calibrations: made daily from stored rows, used live from their time on, and by re-scoring to the bit."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -11,6 +12,7 @@ from streamgauge.scoring.calibration import SHIPPED, Calibration, Calibrations
 from streamgauge.scoring.judge import judge
 from streamgauge.storage.calibrations import StoredCalibration, keyed, read_calibrations, write_calibrations
 from tasks.calibrate import LEAD, calibrate_due
+from tasks.calibration_memory import REMEMBERED_S, CalibrationMemory
 from tests.support import ingest
 from tests.support.ingest import recorded, series, shipped_model
 
@@ -77,3 +79,24 @@ def test_what_cannot_be_read_is_passed_over(engine: Engine, redis: "Redis") -> N
     with engine.connect() as connection:
         found = read_calibrations(connection, [(device_id, model_id)], NOW - 2 * STEP)
     assert keyed(found) == [(device_id, to_microseconds(NOW), SHIPPED)]
+
+
+def test_what_a_worker_remembers_is_asked_again_after_minutes_and_old_readings_have_their_own(
+    engine: Engine, redis: "Redis"
+) -> None:
+    ingest.ingest(ingest.services(engine, redis), series([1.0, 1.003]))
+    clock_s = [0.0]
+    memory = CalibrationMemory(now=lambda: NOW, monotonic_s=lambda: clock_s[0])
+    now_us, long_ago_us = to_microseconds(NOW), to_microseconds(NOW - 400 * timedelta(days=1))
+    with engine.begin() as connection:
+        device_id, model_id = connection.execute(text("SELECT devices.id, models.id FROM devices, models")).one()
+        model_of = {device_id: model_id}
+        own = replace(SHIPPED, rows=7)
+        assert memory.read(connection, model_of, now_us).at(device_id, now_us) == SHIPPED
+        write_calibrations(connection, [StoredCalibration(device_id, model_id, NOW - timedelta(days=401), own)])
+        assert memory.read(connection, model_of, now_us).at(device_id, now_us) == SHIPPED
+        # What is judged long after its time is not judged by what is remembered of today.
+        assert memory.read(connection, model_of, long_ago_us).at(device_id, long_ago_us) == own
+        clock_s[0] += REMEMBERED_S
+        assert memory.read(connection, model_of, now_us).at(device_id, now_us) == own
+        assert memory.read(connection, {device_id: model_id + 1}, now_us).at(device_id, now_us) == SHIPPED
