@@ -48,6 +48,8 @@ QUALITY_WINDOW = timedelta(days=400)
 QUALITY_ROWS_MAX = 200_000
 SENSORS_WINDOW = timedelta(days=30)
 SENSORS_ROWS_MAX = 10_000
+SENSORS_HISTORY = timedelta(days=3)
+"""With less history the weather's changes are not in it yet: of two days, one reading in seven of the next was called a fault."""
 SENSORS_FEWEST = 2
 CHANGED_AFTER = timedelta(days=7)
 CHANGED_SHARE = 0.9
@@ -129,8 +131,7 @@ def _profile(connection: Connection, device_id: int, now: datetime) -> Multisens
     ordinary = _ordinary(rows, marked, flagged, now)
     values = rows.values[ordinary]
     several = np.count_nonzero(np.isfinite(values), axis=1) >= SENSORS_FEWEST
-    pace_us = np.median(np.diff(rows.time_us)) if len(rows.time_us) > 1 else np.inf
-    if np.count_nonzero(several) < MIN_ROWS or pace_us > SENSOR_GAP_S * MICROSECONDS_PER_SECOND:
+    if np.count_nonzero(several) < MIN_ROWS or not _lasts(rows.time_us[ordinary]):
         return None
     try:
         profile = MultisensorProfile.learn(values, names)
@@ -138,6 +139,13 @@ def _profile(connection: Connection, device_id: int, now: datetime) -> Multisens
         log.info("no profile of the sensors", extra={"device_id": device_id, "error": str(error)})
         return None
     return profile if np.count_nonzero(np.isfinite(profile.scale)) >= SENSORS_FEWEST else None
+
+
+def _lasts(time_us: NDArray[np.int64]) -> bool:
+    """Whether the readings tell of several days, and are not too far apart to be judged together."""
+    pace_s = float(np.median(np.diff(time_us))) / MICROSECONDS_PER_SECOND
+    lasts = int(time_us[-1] - time_us[0]) >= SENSORS_HISTORY / timedelta(microseconds=1)
+    return lasts and pace_s <= SENSOR_GAP_S
 
 
 def _sensors(readings: list[dict[str, float]]) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ CREATE TABLE calibrations (
     CONSTRAINT pk_calibrations PRIMARY KEY (device_id, model_id, since)
 );
 COMMENT ON COLUMN calibrations.since IS 'readings from this time on are judged with it';
-COMMENT ON COLUMN calibrations.body IS 'see streamgauge.scoring.calibration';
+COMMENT ON COLUMN calibrations.body IS 'see streamgauge.scoring.calibration; of model 0: scoring.learnt';
 COMMENT ON COLUMN calibrations.rows IS 'ordinary readings that it rests on';
 """
 

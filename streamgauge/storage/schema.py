@@ -139,7 +139,7 @@ calibrations = Table(
     Column("device_id", BigInteger, primary_key=True),
     Column("model_id", Integer, primary_key=True),
     Column("since", DateTime(timezone=True), primary_key=True, comment="readings from this time on are judged with it"),
-    Column("body", JSONB, nullable=False, comment="see streamgauge.scoring.calibration"),
+    Column("body", JSONB, nullable=False, comment="see streamgauge.scoring.calibration; of model 0: scoring.learnt"),
     Column("rows", Integer, nullable=False, comment="ordinary readings that it rests on"),
     _made("made_at"),
 )
