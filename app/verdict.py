@@ -125,8 +125,16 @@ def why_text(reason: Mapping[str, Any] | None, t: Words) -> str:
     key, rate = f"why.{found.get('why', '')}", found.get("rate_m_per_h")
     if not t.knows(key):
         return ""
+    if found.get("channel"):
+        return t("why.with_channel", why=t(key), channel=channel_name(str(found["channel"]), t))
     with_rate = found["why"] in RATED and isinstance(rate, int | float)
     return t("why.with_rate", why=t(key), rate=rate_text(rate, t)) if with_rate else t(key)
+
+
+def channel_name(channel: str, t: Words) -> str:
+    """What a sensor measures, in words; what a device calls it where there are none."""
+    key = f"quantity.{channel}"
+    return t(key) if t.knows(key) else channel.replace("_", " ")
 
 
 def state_key(state: State, surprise: Quality | None) -> str:

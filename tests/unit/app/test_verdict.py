@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.i18n import Words
-from app.verdict import State, freshness, quality_of, rate_text, reason_text, state_of, trend_of
+from app.verdict import State, freshness, quality_of, rate_text, reason_text, state_of, trend_of, why_text
 from streamgauge.quality.reasons import CHECKS, describe
 from streamgauge.storage.read_overview import StationNow
 
@@ -73,3 +73,16 @@ def test_rates_are_rounded_for_people() -> None:
     t = Words("en")
     assert [rate_text(rate, t) for rate in (0.123, -0.0314, None)] == ["+12 cm/h", "\N{MINUS SIGN}3.1 cm/h", "–"]
     assert [trend_of(rate) for rate in (0.2, -0.2, 0.001, None)] == ["rising", "falling", "steady", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("language", "channel", "end"),
+    [
+        ("en", "pressure_kpa", ": Pressure"),
+        ("vi", "pressure_kpa", ": Áp suất"),
+        ("en", "conductivity_us", ": conductivity us"),
+    ],
+)
+def test_a_sensor_that_is_off_is_named(language: str, channel: str, end: str) -> None:
+    reason = {"surprise": "fault", "why": "sensors_disagree", "channel": channel, "rate_m_per_h": 0.1}
+    assert why_text(reason, Words(language)).endswith(end)
