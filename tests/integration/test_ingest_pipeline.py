@@ -313,14 +313,19 @@ def restored(stack: Stack) -> Iterator[Stack]:
         stack.postgres.start()
 
 
-def test_a_killed_postgres_is_waited_for(engine: Engine, redis: "Redis", restored: Stack) -> None:
+def test_a_killed_postgres_is_waited_for(
+    engine: Engine, redis: "Redis", restored: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.ingest_task.PATIENCE_S", 120.0)  # a loaded machine recovers slowly
     using = ingest.services(engine, redis)
     ingest.ingest(using, series([1.0]))
     restored.postgres.kill()
     waker = threading.Timer(1.0, restored.postgres.start)
     waker.start()
-    run_ingest(using, "task", "me", ingest.body(series([1.0, 1.1, 1.2])))
-    waker.join()
+    try:
+        run_ingest(using, "task", "me", ingest.body(series([1.0, 1.1, 1.2])))
+    finally:
+        waker.join()
     assert count(engine, "readings") == 3
     assert dead(engine) == {}
 

@@ -170,7 +170,7 @@ def test_the_same_frame_by_mqtt_and_by_webhook_and_again_is_stored_once(running:
     for _ in range(2):
         running.publish(case.topic, case.message)
     for _ in range(2):
-        assert running.post(case.network, case.message)[0] == 201
+        wait_until(lambda: running.post(case.network, case.message)[0] == 201, "not accepted", 60)
     wait_until(lambda: len(running.readings()) == 1, "not stored", 60)
     expect_stored(running, case.expected["readings"])
     assert running.letters() == []
@@ -227,7 +227,7 @@ def test_a_webhook_is_told_to_come_again_while_nothing_is_committed(running: Run
         assert (status, answer["title"]) == (503, "Not committed in time")
     finally:
         running.system.worker.start()
-    assert running.post(case.network, case.message)[0] == 201
+    wait_until(lambda: running.post(case.network, case.message)[0] == 201, "not accepted", 60)
     wait_until(lambda: len(running.readings()) == 1, "not stored", 60)
 
 
