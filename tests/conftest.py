@@ -99,9 +99,26 @@ def system(_no_settings_of_the_caller: None, tmp_path_factory: pytest.TempPathFa
         yield running
 
 
+_USED_TABLES = text(
+    """
+    SELECT relname FROM pg_class AS used
+    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND relname <> 'alembic_version' AND (
+        pg_relation_size(oid) > 0
+        OR EXISTS (
+            SELECT FROM pg_depend JOIN pg_sequence ON seqrelid = objid
+            WHERE refobjid = used.oid AND pg_sequence_last_value(seqrelid) IS NOT NULL
+        )
+    )
+    """
+)
+"""Tables and partitions that take space on the disk, or have given a number away."""
+
+
 def empty_tables(engine: Engine) -> None:
-    """Delete every row of every table; partitions and the schema's version stay."""
-    query = text("SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'")
+    """Delete every row of every table; partitions and the schema's version stay.
+
+    Only what was used is emptied: to empty hundreds of empty partitions takes a third of a second, before each test.
+    """
     with engine.begin() as connection:
-        tables = ", ".join(connection.execute(query).scalars())
-        connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+        if tables := ", ".join(connection.execute(_USED_TABLES).scalars()):
+            connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
