@@ -34,14 +34,14 @@ def gather_sensors(
         The series, with those stored rows without a level among it that new readings reach, and the rows; ``None`` where no
         device has a profile of its sensors.
     """
-    if not learnt.with_sensors:
+    of_devices = np.isin(series.station, sorted(learnt.with_sensors))
+    if not of_devices.any():
         return series, None
-    fresh = np.flatnonzero(np.isin(series.station, sorted(learnt.with_sensors)) & (series.origin != STORED))
-    fresh = fresh[[not is_simulated(work.extra.get(row)) for row in series.origin[fresh].tolist()]]
-    if not len(fresh):
-        return series, None
+    fresh = np.flatnonzero(of_devices & (series.origin != STORED))
+    simulated = [is_simulated(work.extra.get(row)) for row in series.origin[fresh].tolist()]
+    fresh = fresh[~np.array(simulated, dtype=np.bool_)]
     station, time_us = series.station[fresh], series.time_us[fresh]
-    names = channel_names(learnt, np.unique(station).tolist())
+    names = channel_names(learnt, np.unique(series.station[of_devices]).tolist())
     stored = read_sensors_near(connection, station, time_us, names)
     together = _joined(stored, SensorRows(station, time_us, names, _values(work, series.origin[fresh], names)))
     reached = _reached(together, set(zip(station.tolist(), time_us.tolist(), strict=True)))
@@ -49,23 +49,33 @@ def gather_sensors(
     return _inserted(series, [key for key in reached if key not in there]), together
 
 
-def with_late_sensors(clean: CleanSeries, sensors: SensorRows | None) -> CleanSeries:
+def with_late_sensors(
+    connection: Connection, clean: CleanSeries, sensors: SensorRows | None, learnt: LearntByTime
+) -> tuple[CleanSeries, SensorRows | None]:
     """The same, with the stored rows that new readings of the devices' sensors reach among those to be judged again.
 
     Args:
+        connection: a connection in a transaction that holds the devices' locks.
         clean: of the series that ``gather_sensors`` gave.
         sensors: the rows that it gave.
+        learnt: whose sensors are judged together.
+
+    Returns:
+        The series, and the rows near everything in it that is judged again, for whatever reason.
     """
     if sensors is None:
-        return clean
+        return clean, None
     series, fresh = clean.series, clean.fresh
     new = set(zip(series.station[fresh].tolist(), series.time_us[fresh].tolist(), strict=True))
-    reached = _reached(sensors, new)
-    if not reached:
-        return clean
-    there = _place(series.station, series.time_us)
-    places = np.array([there[key] for key in reached], dtype=np.int64)
-    return replace(clean, changed=np.union1d(clean.changed, places))
+    if reached := _reached(sensors, new):
+        there = _place(series.station, series.time_us)
+        places = np.array([there[key] for key in reached], dtype=np.int64)
+        clean = replace(clean, changed=np.union1d(clean.changed, places))
+    again = clean.changed[np.isin(series.station[clean.changed], sorted(learnt.with_sensors))]
+    if len(again):
+        near = read_sensors_near(connection, series.station[again], series.time_us[again], sensors.names)
+        sensors = _joined(near, sensors)
+    return clean, sensors
 
 
 Key = tuple[int, int]
@@ -99,11 +109,15 @@ def _values(work: Work, rows: IntArray, names: Sequence[str]) -> NDArray[np.floa
     return values
 
 
-def _joined(stored: SensorRows, new: SensorRows) -> SensorRows:
-    station = np.concatenate([stored.station, new.station])
-    time_us = np.concatenate([stored.time_us, new.time_us])
+def _joined(stored: SensorRows, more: SensorRows) -> SensorRows:
+    """Both, sorted, each row once."""
+    station = np.concatenate([stored.station, more.station])
+    time_us = np.concatenate([stored.time_us, more.time_us])
     order = np.lexsort((time_us, station))
-    return SensorRows(station[order], time_us[order], new.names, np.concatenate([stored.values, new.values])[order])
+    first = np.ones(len(order), dtype=np.bool_)
+    first[1:] = (np.diff(station[order]) != 0) | (np.diff(time_us[order]) != 0)
+    rows = order[first]
+    return SensorRows(station[rows], time_us[rows], more.names, np.concatenate([stored.values, more.values])[rows])
 
 
 def _inserted(series: Series, keys: Sequence[Key]) -> Series:

@@ -62,6 +62,8 @@ def read_sensors_near(connection: Connection, station: IntArray, time_us: IntArr
         time_us: their times, microseconds since 1970, int64[n].
         names: quantities and names in ``extra``.
     """
+    if not len(station):
+        return SensorRows(station, time_us, tuple(names), np.empty((0, len(names))))
     begins = np.ones(len(station), dtype=np.bool_)
     begins[1:] = (station[1:] != station[:-1]) | (time_us[1:] - time_us[:-1] > REACH_US)
     found = _read_segments(connection, station, time_us, begins, names)

@@ -155,9 +155,10 @@ def test_the_water_s_doing_is_no_fault_of_the_sensors_beside(using: Services) ->
     assert "fault" not in {row.surprise for row in stored(using, NOW)}
 
 
-@pytest.mark.parametrize("late", [[40], [33, 52, 70]])
-def test_a_device_without_a_level_has_a_score_whatever_the_order(using: Services, late: list[int]) -> None:
-    readings = off(probed(level=False), BEFORE + 45, temperature_c=6.0)
+@pytest.mark.parametrize("level", [True, False], ids=["with a level", "without a level"])
+@pytest.mark.parametrize("late", [[40], [33, 52, 70]], ids=str)
+def test_whatever_the_order_re_scoring_says_the_same(using: Services, late: list[int], level: bool) -> None:
+    readings = off(probed(level=level), BEFORE + 45, temperature_c=6.0)
     ingest.ingest(using, readings[:BEFORE])
     learn(using)
     ingest.ingest(using, [reading for place, reading in enumerate(readings[BEFORE:]) if place not in late])
@@ -165,8 +166,21 @@ def test_a_device_without_a_level_has_a_score_whatever_the_order(using: Services
         ingest.ingest(using, [readings[BEFORE + place]])
     rows = stored(using, NOW)
     judged = [row for row in rows if row.time >= NOW + timedelta(minutes=40)]
-    assert all(row.score is not None and row.expected_m is None and "level_m" not in row.flags for row in judged)
-    assert {row.reason["channel"] for row in rows[50:]} == {"temperature_c"}
+    assert all(row.score is not None and ("level_m" in row.flags) == level for row in judged)
+    assert {row.reason and row.reason["channel"] for row in rows[60:]} == {"temperature_c"}
+    assert differences(using) == []
+
+
+def test_readings_made_by_hand_say_nothing_of_the_sensors(using: Services) -> None:
+    readings = list(probed())
+    for place in (BEFORE + 20, BEFORE + 21, BEFORE + 40):
+        made = {**readings[place].extra, "simulated": 1.0}
+        readings[place] = replace(readings[place], level_m=2.5, temperature_c=50.0, extra=made)
+    ingest.ingest(using, readings[:BEFORE])
+    learn(using)
+    for reading in readings[BEFORE:]:
+        ingest.ingest(using, [reading])
+    assert "sensors_disagree" not in {row.reason and row.reason["why"] for row in stored(using, NOW)}
     assert differences(using) == []
 
 
