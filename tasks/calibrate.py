@@ -62,8 +62,7 @@ def calibrate_due(services: Services, now: datetime | None = None, budget_s: flo
     while True:
         with services.engine.begin() as connection:
             services.models.refresh(connection)
-            site = {device: used.id for device, used in services.models.by_device.items()}
-            due = due_devices(connection, services.models.general.id, site, now, after, AT_ONCE)
+            due = due_devices(connection, services.models.general.id, services.models.site_ids, now, after, AT_ONCE)
         for device_id, name in due:
             if time.monotonic() - began_s > budget_s:
                 return True

@@ -14,14 +14,13 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from streamgauge.errors import PermanentError
-from streamgauge.storage.models import StoredModel, read_model
+from streamgauge.storage.models import StoredModel, lock_models, read_model, usable_of
 
 GENERAL = 0
 """The scope of all stations without a model of their own."""
 CHAMPION, CHALLENGER = "champion", "challenger"
 PROMOTE, ROLL_BACK, CHALLENGE, WITHDRAW = "promote", "roll_back", "challenge", "withdraw"
 
-MODELS_LOCK = 0x5347_0005  # "SG", 5: one key of ours among Postgres's advisory locks
 REASON_MAX_CHARACTERS = 1_000
 
 
@@ -93,6 +92,10 @@ _BEFORE = text("""
 SELECT previous_model_id FROM model_promotions
 WHERE device_id = :device_id AND alias = 'champion' AND action = 'promote' AND model_id = :model_id ORDER BY id DESC LIMIT 1
 """)
+_CHAMPIONS_BEFORE = text("""
+SELECT model_id FROM model_promotions WHERE device_id = :device_id AND alias = 'champion' AND model_id IS NOT NULL
+GROUP BY model_id ORDER BY max(id) DESC LIMIT 50
+""")
 _SAVE_GATE = text("""
 UPDATE models SET metrics = jsonb_set(
     jsonb_set(COALESCE(metrics, '{}'), '{gates}', COALESCE(metrics->'gates', '{}')),
@@ -158,7 +161,7 @@ def promote(connection: Connection, *, device_id: int, model_id: int, by: str, r
         MoveRefused: the gate has not let it pass against the present champion and no reason was given; or the model cannot be
             used, or is champion already.
     """
-    _lock(connection)
+    lock_models(connection)
     _usable(connection, model_id)
     present = alias_of(connection, device_id, CHAMPION)
     if present == model_id:
@@ -181,7 +184,7 @@ def roll_back(connection: Connection, *, device_id: int, by: str, reason: str | 
     Raises:
         MoveRefused: there was none before, or this program cannot use it.
     """
-    _lock(connection)
+    lock_models(connection)
     present = alias_of(connection, device_id, CHAMPION)
     if present is None:
         raise MoveRefused("There is no champion of its own to roll back from")
@@ -200,7 +203,7 @@ def challenge(connection: Connection, *, device_id: int, model_id: int, by: str,
     Raises:
         MoveRefused: it cannot be used, or is champion there.
     """
-    _lock(connection)
+    lock_models(connection)
     _usable(connection, model_id)
     if alias_of(connection, device_id, CHAMPION) == model_id:
         raise MoveRefused(f"Model {model_id} is champion there; it cannot challenge itself")
@@ -214,7 +217,7 @@ def withdraw(connection: Connection, *, device_id: int, by: str, reason: str | N
     Raises:
         MoveRefused: there is none.
     """
-    _lock(connection)
+    lock_models(connection)
     if alias_of(connection, device_id, CHALLENGER) is None:
         raise MoveRefused("There is no challenger to withdraw")
     _move(connection, device_id, CHALLENGER, None, WITHDRAW, by, reason=reason)
@@ -223,38 +226,39 @@ def withdraw(connection: Connection, *, device_id: int, by: str, reason: str | N
 def adopt_shipped(connection: Connection, model_id: int) -> str | None:
     """Give the model that ships with this program its place; called when a worker starts, and harmless to repeat.
 
-    Champion on the first start; challenger when an upgrade brought it; champion at once where the present one was made for
-    other features than this program's, as somebody must score what arrives. A model that had a place before is left where
-    people have put it.
+    Champion on the first start; challenger when an upgrade brought it. Where the present champion was made for other features
+    than this program's, somebody must score what arrives: the last champion before it that fits (the program was rolled back),
+    else the shipped model. A model that had a place before is left where people have put it.
 
     Returns:
         What was done, for the log; None if nothing.
     """
-    _lock(connection)
-    present = alias_of(connection, GENERAL, CHAMPION)
-    if present == model_id:
+    if alias_of(connection, GENERAL, CHAMPION) == model_id:
         return None
-    champion = None if present is None else read_model(connection, present)
-    if champion is None:
-        _move(
-            connection,
-            GENERAL,
-            CHAMPION,
-            model_id,
-            PROMOTE,
-            "first start",
-            reason="the model that ships with the program",
-        )
+    lock_models(connection)
+    present = alias_of(connection, GENERAL, CHAMPION)
+    if present is None:
+        reason = "the model that ships with the program"
+        _move(connection, GENERAL, CHAMPION, model_id, PROMOTE, "first start", reason=reason)
         return "the shipped model is champion, as there was none"
-    if not champion.usable:
-        reason = f"model {champion.id} cannot be used by this version of the program: it was made for other features"
-        _move(connection, GENERAL, CHAMPION, model_id, PROMOTE, "upgrade", reason=reason)
-        return f"the shipped model takes over: {reason}"
+    if present not in usable_of(connection, [present]):
+        return _take_over(connection, present, model_id)
     moved_before = text("SELECT EXISTS (SELECT FROM model_promotions WHERE model_id = :id OR previous_model_id = :id)")
-    if connection.execute(moved_before, {"id": model_id}).scalar_one():
+    if present == model_id or connection.execute(moved_before, {"id": model_id}).scalar_one():
         return None
     _move(connection, GENERAL, CHALLENGER, model_id, CHALLENGE, "upgrade", reason="shipped with a new version")
     return "the model of this version is challenger; promote it when the gate lets it pass"
+
+
+def _take_over(connection: Connection, present: int, shipped_id: int) -> str:
+    """Put a model that this program can use in the place of a champion that it cannot."""
+    earlier = list(connection.execute(_CHAMPIONS_BEFORE, {"device_id": GENERAL}).scalars())
+    fitting = usable_of(connection, earlier)
+    takes_over = next((model_id for model_id in earlier if model_id in fitting), shipped_id)
+    reason = f"model {present} cannot be used by this version of the program: it was made for other features"
+    _move(connection, GENERAL, CHAMPION, takes_over, PROMOTE, "upgrade", reason=reason)
+    who = "the shipped model" if takes_over == shipped_id else f"model {takes_over}, the last champion that fits,"
+    return f"{who} takes over: {reason}"
 
 
 def _gate_refusal(gate: Mapping[str, Any] | None, champion_id: int | None) -> str | None:
@@ -278,10 +282,6 @@ def _usable(connection: Connection, model_id: int) -> StoredModel:
     if not model.usable:
         raise MoveRefused(f"Model {model_id} was made for other features than this version of the program makes")
     return model
-
-
-def _lock(connection: Connection) -> None:
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MODELS_LOCK})
 
 
 def _move(

@@ -1,19 +1,21 @@
 """Models: what is known of each, and its files, so that every one of them can be used again after the program was upgraded."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, text
 
-from streamgauge.scoring.shipped import fits_this_program
+from streamgauge.scoring.shipped import FITTING, fits_this_program
 
 SHIPPED, RETRAINED, IMPORTED = "shipped", "retrained", "imported"
 """Where a model came from."""
 
 MOST_LISTED = 200
+
+MODELS_LOCK = 0x5347_0005  # "SG", 5: one key of ours among Postgres's advisory locks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,8 @@ VALUES (:sha256, CAST(:card AS jsonb), :origin, :device_id, :data_from, :data_un
 ON CONFLICT (sha256) DO NOTHING
 """)
 _FIND = text("SELECT id FROM models WHERE sha256 = :sha256")
+_KNOWN = text(f"SELECT {_FACTS} FROM models WHERE id = :id")
+_FILE_NAMES = text("SELECT name FROM model_files WHERE model_id = :id")
 _COMPLETE = text("""
 UPDATE models SET
     features_sha256 = COALESCE(features_sha256, :features_sha256), seed = COALESCE(seed, :seed),
@@ -100,6 +104,11 @@ SELECT id, sha256, card, created_at, approved_by, approved_at, retired_at, {_FAC
        (SELECT name FROM devices WHERE devices.id = models.device_id) AS device
 FROM models
 """
+_FITS = text("""
+SELECT id, features_sha256, EXISTS (SELECT FROM model_files WHERE model_id = models.id) AS has_files,
+       (SELECT jsonb_object_agg(key, value) FROM jsonb_each(card) WHERE key = ANY(:fitting)) AS said
+FROM models WHERE id = ANY(:ids)
+""")
 
 
 def ensure_model(
@@ -111,7 +120,8 @@ def ensure_model(
 ) -> int:
     """The id of the model with this identity; it is written down when it is met for the first time.
 
-    What an earlier program wrote without files or facts is completed; what is there is never changed.
+    What an earlier program wrote without files or facts is completed; what is there is never changed. Whatever is written is
+    written under ``lock_models``; a model that is there in full is only read.
 
     Args:
         connection: a connection in a transaction.
@@ -121,15 +131,40 @@ def ensure_model(
         facts: what else is known.
     """
     known = facts or ModelFacts(features_sha256=card.get("features_sha256"))
-    found = connection.execute(_FIND, {"sha256": sha256}).scalar()
-    if found is None:
+    found = _complete(connection, sha256, known, files or {})
+    if found is not None:
+        return found
+    lock_models(connection)
+    id_ = connection.execute(_FIND, {"sha256": sha256}).scalar()
+    if id_ is None:
         connection.execute(_ADD, {"sha256": sha256, "card": json.dumps(card), **_values(known)})
-        found = connection.execute(_FIND, {"sha256": sha256}).scalar_one()
+        id_ = connection.execute(_FIND, {"sha256": sha256}).scalar_one()
     elif files:
-        connection.execute(_COMPLETE, {"id": found, **_values(known)})
-    for name, content in (files or {}).items():
-        connection.execute(_ADD_FILE, {"model_id": found, "name": name, "content": content})
-    return int(found)
+        connection.execute(_COMPLETE, {"id": id_, **_values(known)})
+    present = set(connection.execute(_FILE_NAMES, {"id": id_}).scalars())
+    for name in (files or {}).keys() - present:
+        connection.execute(_ADD_FILE, {"model_id": id_, "name": name, "content": (files or {})[name]})
+    return int(id_)
+
+
+def lock_models(connection: Connection) -> None:
+    """Wait until nobody else moves an alias or writes a model down; until the transaction ends others wait.
+
+    It comes before any row of ``models`` is written: two who took the two in different order would wait for each other.
+    """
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MODELS_LOCK})
+
+
+def _complete(connection: Connection, sha256: str, known: ModelFacts, files: Mapping[str, bytes]) -> int | None:
+    """The model's id if all of this is written down already."""
+    found = connection.execute(_FIND, {"sha256": sha256}).scalar()
+    if found is None or not files:
+        return found
+    row = connection.execute(_KNOWN, {"id": found}).mappings().one()
+    facts = {name: getattr(known, name) for name in ModelFacts.__slots__ if name not in {"origin", "device_id"}}
+    lacking = any(value is not None and row[name] is None for name, value in facts.items())
+    names = set(connection.execute(_FILE_NAMES, {"id": found}).scalars())
+    return None if lacking or files.keys() - names else int(found)
 
 
 def facts_of_card(card: Mapping[str, Any], origin: str = SHIPPED) -> ModelFacts:
@@ -157,6 +192,16 @@ def read_model(connection: Connection, model_id: int) -> StoredModel | None:
     """One model, without its files; None if there is none of this id."""
     row = connection.execute(text(f"{_SELECT} WHERE id = :id"), {"id": model_id}).mappings().one_or_none()
     return None if row is None else _model(row)
+
+
+def usable_of(connection: Connection, model_ids: Iterable[int]) -> set[int]:
+    """Those of these models that this program can use, by what is written down of them; none is loaded."""
+    values = {"ids": sorted(set(model_ids)), "fitting": list(FITTING)}
+    return {
+        row.id
+        for row in connection.execute(_FITS, values)
+        if row.has_files and fits_this_program(row.features_sha256, row.said or {})
+    }
 
 
 def find_model(connection: Connection, sha256: str) -> StoredModel | None:

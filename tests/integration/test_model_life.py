@@ -81,6 +81,16 @@ def test_a_champion_of_other_features_is_replaced_by_the_shipped_model_which_say
             roll_back(connection, device_id=GENERAL, by="anna")
 
 
+def test_a_program_that_was_rolled_back_goes_on_with_the_last_champion_that_fits_it(engine: Engine) -> None:
+    with engine.begin() as connection:
+        shipped, approved, later = add(connection, "v1"), add(connection, "good"), add(connection, "v2", "0" * 64)
+        adopt_shipped(connection, shipped)
+        promote(connection, device_id=GENERAL, model_id=approved, by="anna", reason="good")
+        connection.execute(text("UPDATE model_aliases SET model_id = :id"), {"id": later})  # the newer program's doing
+        assert f"model {approved}" in str(adopt_shipped(connection, shipped))
+        assert alias_of(connection, GENERAL, CHAMPION) == approved
+
+
 def test_promotion_needs_the_gate_against_the_present_champion_or_a_reason(engine: Engine) -> None:
     with engine.begin() as connection:
         old, new, third = (add(connection, name) for name in ("old", "new", "third"))

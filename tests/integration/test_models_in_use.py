@@ -1,15 +1,17 @@
 """Which model a worker judges with: the champions of the database, taken over without a restart, and never one that is broken."""
 
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from streamgauge.scoring.model import MODEL_FILE
-from streamgauge.storage.model_aliases import CHAMPION, GENERAL, alias_of, promote, roll_back
-from streamgauge.storage.models import ModelFacts, ensure_model, list_models, read_files
-from tasks.models_in_use import REFRESH_S, RETRY_S, ModelsInUse
+from streamgauge.storage.model_aliases import CHAMPION, GENERAL, adopt_shipped, alias_of, promote, roll_back
+from streamgauge.storage.models import ModelFacts, ensure_model, list_models, lock_models, read_files
+from tasks.models_in_use import REFRESH_S, RETRY_S, SITE_MODELS_KEPT, ModelsInUse
 from tests.support.ingest import shipped_model
 from tests.support.small_models import small_model
 
@@ -74,6 +76,10 @@ def test_a_promotion_reaches_a_running_worker_and_so_does_the_roll_back(engine: 
         roll_back(connection, device_id=GENERAL, by="anna")
     clock.now_s += REFRESH_S
     assert refreshed(models, engine).general == shipped
+    old = models.with_id(other)
+    assert old
+    assert (old.id, models.with_id(9_999)) == (other, None)
+    assert refreshed(models, engine).with_id(other) is old
 
 
 def test_a_station_goes_with_its_own_champion(engine: Engine, clock: Clock) -> None:
@@ -95,7 +101,7 @@ def test_a_champion_that_cannot_be_loaded_changes_nothing_until_it_can(
     good = store(engine, 1)
     make_champion(engine, good, scope)
     clock.now_s += REFRESH_S
-    refreshed(models, engine)
+    assert refreshed(models, engine).of(STATION).id == good
     whole = small_model(2).files[MODEL_FILE]
     broken = store(engine, 2, {MODEL_FILE: whole[: len(whole) // 2]})
     make_champion(engine, broken, scope)
@@ -104,7 +110,7 @@ def test_a_champion_that_cannot_be_loaded_changes_nothing_until_it_can(
         assert refreshed(models, engine).of(STATION).id == good
     assert sum("last good model goes on" in record.message for record in caplog.records) == 1
     clock.now_s += RETRY_S
-    refreshed(models, engine)
+    refreshed(models, engine).of(STATION)
     assert sum("last good model goes on" in record.message for record in caplog.records) == 2
 
 
@@ -114,6 +120,57 @@ def test_a_new_worker_that_cannot_load_the_champion_judges_with_the_shipped_mode
     make_champion(engine, broken)
     models = refreshed(ModelsInUse(shipped_model(), clock), engine)
     assert models.general.model is shipped_model()
+
+
+def test_a_stations_own_model_is_loaded_when_it_is_asked_for_and_few_are_kept(engine: Engine, clock: Clock) -> None:
+    models = refreshed(ModelsInUse(shipped_model(), clock), engine)
+    own, stations = store(engine, 1), range(1, SITE_MODELS_KEPT + 6)
+    for station in stations:
+        make_champion(engine, own, station)
+    clock.now_s += REFRESH_S
+    refreshed(models, engine)
+    assert (len(models.site_ids), len(models.by_device)) == (len(stations), 0)
+    assert set(models.ids(np.array(stations)).tolist()) == {own}
+    assert len(models.by_device) == len(stations)  # all that one task needs
+    assert models.of(1).id == own
+    refreshed(models, engine)
+    assert len(models.by_device) == SITE_MODELS_KEPT
+    assert 1 in models.by_device
+
+
+def test_a_worker_that_starts_writes_apart_and_sends_what_is_there_no_second_time(engine: Engine, clock: Clock) -> None:
+    models = refreshed(ModelsInUse(shipped_model(), clock), engine)
+    models.forget()
+    with engine.begin() as ingesting:
+        models.refresh(ingesting)
+        with engine.begin() as other:  # a promotion need not wait until what the worker takes in is stored
+            other.execute(text("SET LOCAL lock_timeout = '2s'"))
+            lock_models(other)
+        before = engine.connect()
+        with before.begin():
+            before.execute(text("SET LOCAL lock_timeout = '2s'"))
+            lock_models(before)
+            models.forget()
+            models.refresh(ingesting)  # nothing is lacking: it neither writes nor waits
+        before.close()
+
+
+def test_a_promotion_and_a_worker_that_completes_a_model_do_not_wait_for_each_other_for_good(engine: Engine) -> None:
+    first, second = store(engine, 1), store(engine, 2)
+    make_champion(engine, first)
+    trained = small_model(1)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE models SET seed = NULL WHERE id = :id"), {"id": first})
+    with ThreadPoolExecutor(1) as pool:
+        with engine.begin() as worker:
+            facts = ModelFacts(features_sha256=trained.card["features_sha256"], seed=7)
+            ensure_model(worker, trained.sha256, trained.card, dict(trained.files), facts)
+            promoting = pool.submit(make_champion, engine, second)
+            time.sleep(0.3)
+            adopt_shipped(worker, second)
+        promoting.result(timeout=5)
+    with engine.connect() as connection:
+        assert alias_of(connection, GENERAL, CHAMPION) == second
 
 
 def test_what_a_rolled_back_transaction_wrote_is_written_again(engine: Engine, clock: Clock) -> None:
