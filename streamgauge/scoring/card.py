@@ -47,9 +47,7 @@ def model_card(card: Mapping[str, Any]) -> str:
                 " persistence where that had lately been better."
             ),
             "",
-            "| judged on | ahead | rows | model, mm | persistence, mm | average, mm | lower by | shown | in band | band, mm |",
-            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-            *_forecast_rows(card["metrics"]),
+            *forecast_table(card["metrics"]),
             "",
         ]
     )
@@ -67,7 +65,7 @@ def _facts(card: Mapping[str, Any]) -> list[str]:
         (
             f"- **Forecasts** {', '.join(_ahead(seconds) for seconds in card['horizons_s'])} ahead, from"
             f" {len(card['forecast_features'])} features of the last 48 hours"
-            f" (`streamgauge/scoring/forecast/window_features.py`; version `{card['forecast_features_sha256'][:12]}`): five"
+            f" (`streamgauge/scoring/forecast/window_features.py`; version `{card['forecast_features_sha256'][:12]}`): four"
             " medians per horizon and simple rules, mixed per station by how right they have been there; a band whose width"
             " is learnt per station (docs/forecast.md)."
         ),
@@ -113,6 +111,19 @@ def _trained_on(card: Mapping[str, Any]) -> list[str]:
 
 def _described(record: Mapping[str, Any]) -> str:
     return f"{record['rows']:,} rows, {record['first']} to {record['last']}, SHA-256 `{record['sha256'][:12]}`"
+
+
+def forecast_table(metrics: Mapping[str, Any]) -> list[str]:
+    """The forecasts' figures as lines of Markdown.
+
+    Args:
+        metrics: those of a card.
+    """
+    return [
+        "| judged on | ahead | rows | model, mm | persistence, mm | average, mm | lower by | shown | in band | band, mm |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        *_forecast_rows(metrics),
+    ]
 
 
 def _rows(metrics: Mapping[str, Any]) -> list[str]:

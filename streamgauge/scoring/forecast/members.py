@@ -25,13 +25,12 @@ class Member:
 
 
 MEMBERS: tuple[Member, ...] = (
-    Member("range", scale=0, varied=False, depth=6, leaf_weight=20.0),
-    Member("path", scale=1, varied=False, depth=6, leaf_weight=20.0),
-    Member("rate", scale=2, varied=False, depth=6, leaf_weight=20.0),
+    Member("rate", scale=1, varied=False, depth=6, leaf_weight=20.0),
+    Member("root", scale=2, varied=False, depth=6, leaf_weight=20.0),
     Member("varied", scale=0, varied=True, depth=6, leaf_weight=30.0),
     Member("metres", scale=None, varied=False, depth=6, leaf_weight=50.0),
 )
-"""The medians."""
+"""The medians. The first two are averaged; the others are proposals of their own."""
 
 TAILS = Member("tails", scale=0, varied=True, depth=5, leaf_weight=50.0, quantiles=(0.05, 0.95))
 """The band's shape; how wide it must be is learnt per station (``conformal``)."""

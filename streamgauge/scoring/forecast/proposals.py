@@ -69,8 +69,8 @@ def proposed(known: Known, members_m: FloatArray, tails_m: FloatArray) -> Propos
         members_m: the medians' changes in metres, float64[members, m, horizons], in the order of ``MEMBERS``.
         tails_m: float64[m, horizons, 2].
     """
-    relative = np.median(members_m[:3], axis=0)
-    models = [answer * share for answer in (relative, members_m[3], members_m[4]) for share in _SHARES]
+    relative = members_m[:2].mean(axis=0)
+    models = [answer * share for answer in (relative, members_m[2], members_m[3]) for share in _SHARES]
     lines = [
         np.nan_to_num(known.values[:, column]).astype(np.float64)[:, np.newaxis] * _HORIZONS_H for column in _LINES
     ]

@@ -40,10 +40,10 @@ class ForecastTraining:
         seed: of that choice, of the added noise, and of XGBoost.
     """
 
-    rounds: int = 100
-    tail_rounds: int = 50
-    learning_rate: float = 0.1
-    columns_share: float = 0.5
+    rounds: int = 150
+    tail_rounds: int = 70
+    learning_rate: float = 0.06
+    columns_share: float = 0.3
     still_share: float = 0.2
     seed: int = 20_160_101
 
@@ -56,21 +56,32 @@ class View:
         noise: standard deviation of added noise, in steps of a gauge's display (0.01 ft), to which levels are rounded.
         stretch: how many times slower the water is.
         every: each so many-th reading is there.
+        piece_h: the record in pieces of so many hours that know nothing of each other, as on a first day; ``None``: whole.
     """
 
     noise: float = 0.0
     stretch: float = 1.0
     every: int = 1
+    piece_h: int | None = None
 
 
 _STILL_M = 2.1 * GAGE_RESOLUTION_M
 
-CLEAN: tuple[View, ...] = (View(), View(every=3))
+CLEAN: tuple[View, ...] = (View(), View(every=3), View(piece_h=30))
 VARIED: tuple[View, ...] = (View(), View(noise=0.3), View(noise=0.3, every=3), View(noise=0.2, stretch=3.0, every=2))
 
 
 @dataclass(frozen=True, slots=True)
-class _Examples:
+class Examples:
+    """What is known at some issues and what came of it.
+
+    Attributes:
+        values: float32[m, len(FEATURES)].
+        scale_m: how lively the water was, float64[m, len(SCALES)].
+        change_m: since the issue, float64[m, horizons]; NaN without an outcome.
+        weight: float64[m].
+    """
+
     values: FeatureMatrix
     scale_m: FloatArray
     change_m: FloatArray
@@ -87,8 +98,8 @@ def train_forecast(
         train_until: readings before this time train.
         training: how.
     """
-    clean = _all_examples(records, CLEAN, train_until, training)
-    varied = _all_examples(records, VARIED, train_until, training)
+    clean = all_examples(records, CLEAN, train_until, training)
+    varied = all_examples(records, VARIED, train_until, training)
     found: dict[str, bytes] = {}
     for place, horizon_s in enumerate(HORIZONS_S):
         for member in (*MEMBERS, TAILS):
@@ -97,12 +108,20 @@ def train_forecast(
     return found
 
 
-def _all_examples(
+def all_examples(
     records: Sequence[Record], views: Sequence[View], train_until: datetime, training: ForecastTraining
-) -> _Examples:
+) -> Examples:
+    """All examples of some records, each record seen in several ways.
+
+    Args:
+        records: of one or more stations.
+        views: how each is seen.
+        train_until: readings before this time count.
+        training: how many examples of still water are kept, and the seed.
+    """
     random = np.random.default_rng(training.seed)
     parts = [_examples(_before(record, train_until), view, training, random) for record in records for view in views]
-    return _Examples(*(np.concatenate([getattr(part, name) for part in parts]) for name in _Examples.__slots__))
+    return Examples(*(np.concatenate([getattr(part, name) for part in parts]) for name in Examples.__slots__))
 
 
 def _before(record: Record, train_until: datetime) -> Record:
@@ -110,11 +129,12 @@ def _before(record: Record, train_until: datetime) -> Record:
     return record.take(rows)
 
 
-def _examples(record: Record, view: View, training: ForecastTraining, random: np.random.Generator) -> _Examples:
+def _examples(record: Record, view: View, training: ForecastTraining, random: np.random.Generator) -> Examples:
     seen = _seen(record, view, random)
-    checked = check_levels(seen.station, seen.time_us, seen.level_m)
+    station = _pieces(seen, view)
+    checked = check_levels(station, seen.time_us, seen.level_m)
     issues = np.flatnonzero(checked.usable)
-    known = build(seen.station, seen.time_us, seen.level_m, checked.usable, issues)
+    known = build(station, seen.time_us, seen.level_m, checked.usable, issues)
     still = _still(known)
     kept = np.isfinite(known.baseline_m) & (~still | (random.random(len(issues)) < training.still_share))
     changes = [
@@ -122,12 +142,20 @@ def _examples(record: Record, view: View, training: ForecastTraining, random: np
         - seen.level_m[issues]
         for horizon_s in HORIZONS_S
     ]
-    return _Examples(
+    return Examples(
         values=known.values[kept],
         scale_m=known.scale_m[kept],
         change_m=np.stack(changes, axis=1)[kept],
         weight=np.where(still, 1.0 / training.still_share, 1.0)[kept],
     )
+
+
+def _pieces(seen: Record, view: View) -> NDArray[np.int64]:
+    """The station of each row: each piece is one of its own."""
+    if view.piece_h is None or len(seen.time_us) == 0:
+        return seen.station
+    piece_us = view.piece_h * 3600 * MICROSECONDS_PER_SECOND
+    return np.asarray((seen.time_us - seen.time_us[0]) // piece_us)
 
 
 def _still(known: Known) -> NDArray[np.bool_]:
@@ -147,7 +175,7 @@ def _seen(record: Record, view: View, random: np.random.Generator) -> Record:
     return record.with_rows(time_us, level_m).thinned(view.every)
 
 
-def _fit(member: Member, examples: _Examples, horizon: int, training: ForecastTraining) -> bytes:
+def _fit(member: Member, examples: Examples, horizon: int, training: ForecastTraining) -> bytes:
     import xgboost
 
     change_m = examples.change_m[:, horizon]

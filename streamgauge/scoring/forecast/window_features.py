@@ -52,13 +52,15 @@ RATIOS: tuple[str, ...] = (*(f"moving_share_{span}min" for span in _PATHS_MIN), 
 FEATURES: tuple[str, ...] = (*LENGTHS, *RATIOS, *OTHER_FEATURES)
 """The columns of the matrix, in order."""
 
-SCALES: tuple[str, ...] = ("range", "path", "rate")
-"""Three measures of how lively the water is (metres); models are trained relative to one each."""
+SCALES: tuple[str, ...] = ("range", "rate", "root")
+"""Measures of how lively the water is (metres); models are trained relative to one each. The last one grows with the root of the
+first: half of the way between metres as they are and no metres at all."""
 
 PATTERN_LAGS_S: tuple[int, ...] = (44_714, 86_400, 89_428)
 """What happened one tide, one day and one lunar day ago may happen again (12 h 25 min, 24 h, 24 h 50 min)."""
 
 _SCALE_FLOOR_M = 0.003
+_ROOT_M = 0.05
 _RULES_VERSION = 1  # Raise it when a column keeps its name and changes its meaning.
 
 
@@ -129,24 +131,13 @@ def build(
     extremes = {span: past.extremes(span) for span in _EXTREMES_MIN}
     paths = {span: past.path(span) for span in _PATHS_MIN}
     finest_m = past.finest_m()
-    columns = [
-        *rates.values(),
-        *(above for above, _ in extremes.values()),
-        *(below for _, below in extremes.values()),
-        *(path for path, _ in paths.values()),
-        finest_m,
-        *(_bend(lags[near], lags[far]) for near, far in _BENDS_MIN),
-        *(share for _, share in paths.values()),
-        past.still_s(),
-        past.step_s(),
-        *other_columns(others, past.key, past.key[issues], past.first_row[issues], issues),
-    ]
-    values = np.empty((len(issues), len(FEATURES)), dtype=np.float32)
-    for place, column in enumerate(columns):
-        values[:, place] = column
+    bends = [_bend(lags[near], lags[far]) for near, far in _BENDS_MIN]
+    lengths = [*rates.values(), *_transposed(extremes), *_firsts(paths), finest_m, *bends]
+    ratios = [*(share for _, share in paths.values()), past.still_s(), past.step_s()]
+    beside = other_columns(others, past.key, past.key[issues], past.first_row[issues], issues)
     enough = past.rows_within(WINDOW_S) >= HISTORY_MIN
     return Known(
-        values=values,
+        values=_matrix([*lengths, *ratios, *beside], len(issues)),
         baseline_m=np.where(enough, level_m[issues], np.nan),
         scale_m=_scales(rates, extremes, paths),
         rate_m_per_h=np.nan_to_num(rates[60]),
@@ -157,20 +148,31 @@ def build(
     )
 
 
-def _scales(
-    rates: dict[int, FloatArray],
-    extremes: dict[int, tuple[FloatArray, FloatArray]],
-    paths: dict[int, tuple[FloatArray, FloatArray]],
-) -> FloatArray:
-    reach = {span: np.maximum(*extremes[span]) for span in (60, 360, 1440)}
-    path_m = paths[60][0]
+_Pairs = dict[int, tuple[FloatArray, FloatArray]]
+
+
+def _firsts(pairs: _Pairs) -> list[FloatArray]:
+    return [first for first, _ in pairs.values()]
+
+
+def _transposed(pairs: _Pairs) -> list[FloatArray]:
+    """All first ones, then all second ones."""
+    return _firsts(pairs) + [second for _, second in pairs.values()]
+
+
+def _matrix(columns: list[FloatArray], rows: int) -> FeatureMatrix:
+    values = np.empty((rows, len(FEATURES)), dtype=np.float32)
+    for place, column in enumerate(columns):
+        values[:, place] = column
+    return values
+
+
+def _scales(rates: dict[int, FloatArray], extremes: _Pairs, paths: _Pairs) -> FloatArray:
+    reach = {span: np.maximum(*extremes[span]) for span in (360, 1440)}
     hour, third = (np.abs(np.nan_to_num(rates[span])) for span in (60, 20))
-    scales = (
-        0.3 * reach[360] + 0.5 * path_m + 0.1 * reach[1440],
-        path_m + 0.3 * reach[60],
-        hour + 0.5 * third + 0.1 * reach[360],
-    )
-    return np.stack(scales, axis=1) + _SCALE_FLOOR_M
+    range_m = 0.3 * reach[360] + 0.5 * paths[60][0] + 0.1 * reach[1440] + _SCALE_FLOOR_M
+    rate_m = hour + 0.5 * third + 0.1 * reach[360] + _SCALE_FLOOR_M
+    return np.stack((range_m, rate_m, np.sqrt(range_m * _ROOT_M)), axis=1)
 
 
 def _per_hour(drop_m: FloatArray, age_s: FloatArray) -> FloatArray:
