@@ -1,6 +1,6 @@
 """Migrations on a real Postgres: up, down, up again, two at once, and equal to what the code believes."""
 
-from collections.abc import Iterator
+import secrets
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -28,17 +28,15 @@ NOT_OURS = ("alembic_version", "readings_1", "readings_2", "scores_1", "scores_2
 
 
 @pytest.fixture
-def fresh(servers: Stack) -> Iterator[str]:
-    """The URL of a database of its own, empty."""
+def fresh(servers: Stack) -> str:
+    """The URL of a database of its own, empty; it goes when the servers go."""
     url = servers.addresses.database_url
+    name = f"migration_test_{secrets.token_hex(4)}"
     admin = create_engine(make_url(url).set(drivername="postgresql+psycopg2"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text("DROP DATABASE IF EXISTS migration_test WITH (FORCE)"))
-        connection.execute(text("CREATE DATABASE migration_test"))
-    yield urlunsplit(urlsplit(url)._replace(path="/migration_test"))
-    with admin.connect() as connection:
-        connection.execute(text("DROP DATABASE migration_test WITH (FORCE)"))
+        connection.execute(text(f"CREATE DATABASE {name}"))
     admin.dispose()
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
 def tables(url: str) -> set[str]:
