@@ -26,8 +26,16 @@ from streamgauge.scoring.records import InvalidRecord, Record
 from streamgauge.scoring.retraining import STANDARD, Recipe, Trained, train_on
 from streamgauge.settings import WorkerSettings
 from streamgauge.storage.engine import INDEX_LOOKUPS_ONLY, make_engine
-from streamgauge.storage.model_aliases import CHALLENGER, CHAMPION, GENERAL, alias_of, challenge
-from streamgauge.storage.models import RETRAINED, ModelFacts, ensure_model
+from streamgauge.storage.model_aliases import (
+    CHALLENGER,
+    CHAMPION,
+    GENERAL,
+    RETRAINED_REASON,
+    alias_of,
+    challenge,
+    placed_by_retraining,
+)
+from streamgauge.storage.models import RETRAINED, ModelFacts, ensure_model, lock_models
 from streamgauge.storage.retrainings import last_trained, one_at_a_time, write_retraining
 from streamgauge.storage.training_rows import StationHistory, read_levels, stations_with_history
 from tasks.services import ServiceHolder
@@ -42,7 +50,8 @@ BEAT = {
 }
 
 HOLDOUT = timedelta(days=14)
-"""The newest history, which trains nothing: twice what the gate needs."""
+"""The newest history, which trains nothing: twice the days that the gate needs, and twice the readings of a station that reports
+every 15 minutes."""
 GENERAL_STATIONS_MAX = 50
 GENERAL_ROWS_MAX = 20_000
 """Newest readings of each station in the general model: ten weeks of one every five minutes. No station outweighs the others."""
@@ -86,7 +95,7 @@ class Outcome:
 
     Attributes:
         scope: ``all stations``, or a device's name.
-        outcome: ``challenger``, ``unchanged``, ``too_little`` or ``failed``.
+        outcome: ``challenger``, ``kept`` (another challenger has the place), ``unchanged``, ``too_little`` or ``failed``.
         detail: in words.
         model_id: the model.
         took_s: how long it took.
@@ -212,12 +221,19 @@ def _enter(run: _Run, device_id: int, scope: str, trained: Trained) -> Outcome:
         metrics=trained.card.get("metrics"),
     )
     with run.engine.begin() as connection:
+        lock_models(connection)
         model_id = ensure_model(connection, trained.sha256, trained.card, trained.files, facts)
         places = {alias: alias_of(connection, device_id, alias) for alias in (CHAMPION, CHALLENGER)}
         if model_id in places.values():
             detail = f"the same model came out as before: model {model_id}"
             return Outcome(scope=scope, outcome="unchanged", detail=detail, model_id=model_id)
-        challenge(connection, device_id=device_id, model_id=model_id, by=run.by, reason="retrained on stored history")
+        there = places[CHALLENGER]
+        if there is not None and not placed_by_retraining(connection, device_id, there):
+            detail = (
+                f"model {model_id} is kept and is no challenger: model {there}, which no retraining put there, stays"
+            )
+            return Outcome(scope=scope, outcome="kept", detail=detail, model_id=model_id)
+        challenge(connection, device_id=device_id, model_id=model_id, by=run.by, reason=RETRAINED_REASON)
     detail = f"model {model_id} is challenger, trained on {trained.rows:,} readings of {trained.stations} stations"
     return Outcome(scope=scope, outcome="challenger", detail=detail, model_id=model_id)
 

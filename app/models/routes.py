@@ -17,7 +17,9 @@ from streamgauge.queue import RETRAIN_TASK, enqueue_batch
 from streamgauge.storage.model_aliases import (
     GENERAL,
     REASON_MAX_CHARACTERS,
+    MoveOutdated,
     MoveRefused,
+    Seen,
     challenge,
     promote,
     roll_back,
@@ -85,11 +87,12 @@ def show_model(model_id: int) -> str:
 def post_promote(model_id: int) -> Response | tuple[str, int]:
     """Make a model champion of a scope; without a passed gate only for a written reason."""
     reason = request.form.get("reason", "").strip()[:REASON_MAX_CHARACTERS] or None
+    _known(model_id)
     if "force" in request.form and reason is None:
         return _refused(words()("models.reason_needed"))
 
     def move(connection: Connection, scope: int) -> str:
-        promote(connection, device_id=scope, model_id=model_id, by=actor(), reason=reason)
+        promote(connection, device_id=scope, model_id=model_id, by=actor(), reason=reason, seen=_seen())
         return words()("models.promoted", model=_short(connection, model_id))
 
     return _move(move)
@@ -99,6 +102,7 @@ def post_promote(model_id: int) -> Response | tuple[str, int]:
 @acting_required
 def post_challenge(model_id: int) -> Response | tuple[str, int]:
     """Let a model score in the shadow of a scope's champion."""
+    _known(model_id)
 
     def move(connection: Connection, scope: int) -> str:
         challenge(connection, device_id=scope, model_id=model_id, by=actor())
@@ -113,7 +117,7 @@ def post_roll_back() -> Response | tuple[str, int]:
     """Give a scope the champion that it had before."""
 
     def move(connection: Connection, scope: int) -> str:
-        back = roll_back(connection, device_id=scope, by=actor())
+        back = roll_back(connection, device_id=scope, by=actor(), seen=_seen())
         if back is None:
             return words()("models.rolled_back_to_general")
         return words()("models.rolled_back", model=_short(connection, back))
@@ -127,7 +131,7 @@ def post_withdraw() -> Response | tuple[str, int]:
     """Take a scope's challenger away."""
 
     def move(connection: Connection, scope: int) -> str:
-        withdraw(connection, device_id=scope, by=actor())
+        withdraw(connection, device_id=scope, by=actor(), seen=_seen())
         return words()("models.withdrawn")
 
     return _move(move)
@@ -150,11 +154,29 @@ def _move(move: Callable[[Connection, int], str]) -> Response | tuple[str, int]:
     try:
         with connections().engine.begin() as connection:
             said = move(connection, int(scope))
+    except MoveOutdated as refusal:
+        log.info("move of a model refused", extra={"reason": str(refusal), "by": actor()})
+        return _refused(words()("models.outdated"))
     except MoveRefused as refusal:
         log.info("move of a model refused", extra={"reason": str(refusal), "by": actor()})
         return _refused(words()("models.refused"), str(refusal))
     flash(said)
     return cast("Response", redirect("/models", code=303))
+
+
+def _known(model_id: int) -> None:
+    if model_id >= 2**31:  # no id that Postgres could look for
+        abort(404)
+
+
+def _seen() -> Seen | None:
+    """Which model the page showed in the place that is to change: its id, or nothing for none. Scripts may leave it out."""
+    shown = request.form.get("seen")
+    if shown is None:
+        return None
+    if shown and not (shown.isascii() and shown.isdecimal() and len(shown) < 10):
+        abort(400)
+    return Seen(model_id=int(shown) if shown else None)
 
 
 def _refused(problem: str, detail: str = "") -> tuple[str, int]:

@@ -22,10 +22,23 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 PROMOTE, ROLL_BACK, CHALLENGE, WITHDRAW = "promote", "roll_back", "challenge", "withdraw"
 
 REASON_MAX_CHARACTERS = 1_000
+RETRAINED_REASON = "retrained on stored history"
+"""Why a retraining makes a model challenger; such a challenger, and no other, the next retraining may replace."""
 
 
 class MoveRefused(PermanentError):
     """An alias that may not be moved like that; the message says why and what to do."""
+
+
+class MoveOutdated(MoveRefused):
+    """Whoever asked for a move had something else before their eyes than what is there now; they may look and ask again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What whoever asks for a move of an alias saw there: the model, None for none."""
+
+    model_id: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +109,11 @@ _CHAMPIONS_BEFORE = text("""
 SELECT model_id FROM model_promotions WHERE device_id = :device_id AND alias = 'champion' AND model_id IS NOT NULL
 GROUP BY model_id ORDER BY max(id) DESC LIMIT 50
 """)
+_PLACED = text("""
+SELECT p.gate->>'reason' = :reason AND models.origin = 'retrained'
+FROM model_promotions AS p JOIN models ON models.id = p.model_id
+WHERE p.device_id = :device_id AND p.alias = 'challenger' AND p.model_id = :model_id ORDER BY p.id DESC LIMIT 1
+""")
 _SAVE_GATE = text("""
 UPDATE models SET metrics = jsonb_set(
     jsonb_set(COALESCE(metrics, '{}'), '{gates}', COALESCE(metrics->'gates', '{}')),
@@ -122,9 +140,10 @@ def alias_of(connection: Connection, device_id: int, alias: str) -> int | None:
 
 
 def champion_of(connection: Connection, device_id: int) -> int | None:
-    """The model that scores what arrives of a station: its own champion, else the general one."""
+    """The model that scores what arrives of a station: its own champion if this program can use it, else the general one."""
     own = alias_of(connection, device_id, CHAMPION)
-    return own if own is not None else alias_of(connection, GENERAL, CHAMPION)
+    usable = own is not None and (device_id == GENERAL or own in usable_of(connection, [own]))
+    return own if usable else alias_of(connection, GENERAL, CHAMPION)
 
 
 def champions(connection: Connection, most_sites: int) -> dict[int, int]:
@@ -147,7 +166,15 @@ def latest_gate(connection: Connection, model_id: int, device_id: int = GENERAL)
     return None if found is None else dict(found)
 
 
-def promote(connection: Connection, *, device_id: int, model_id: int, by: str, reason: str | None = None) -> None:
+def promote(
+    connection: Connection,
+    *,
+    device_id: int,
+    model_id: int,
+    by: str,
+    reason: str | None = None,
+    seen: Seen | None = None,
+) -> None:
     """Make a model champion of a scope.
 
     Args:
@@ -156,14 +183,18 @@ def promote(connection: Connection, *, device_id: int, model_id: int, by: str, r
         model_id: the model; its files are in the database and fit this program.
         by: the person.
         reason: promotes without a passed gate, and is recorded.
+        seen: the champion that the person knew of, the general one where a station has none of its own; without it whichever is
+            there is replaced.
 
     Raises:
+        MoveOutdated: another one is champion meanwhile.
         MoveRefused: the gate has not let it pass against the present champion and no reason was given; or the model cannot be
             used, or is champion already.
     """
     lock_models(connection)
     _usable(connection, model_id)
     present = alias_of(connection, device_id, CHAMPION)
+    _as_seen(CHAMPION, alias_of(connection, GENERAL, CHAMPION) if present is None else present, seen)
     if present == model_id:
         raise MoveRefused(f"Model {model_id} is champion there already")
     gate = latest_gate(connection, model_id, device_id)
@@ -175,17 +206,28 @@ def promote(connection: Connection, *, device_id: int, model_id: int, by: str, r
     _move(connection, device_id, CHAMPION, model_id, PROMOTE, by, gate=gate, reason=reason)
 
 
-def roll_back(connection: Connection, *, device_id: int, by: str, reason: str | None = None) -> int | None:
+def roll_back(
+    connection: Connection, *, device_id: int, by: str, reason: str | None = None, seen: Seen | None = None
+) -> int | None:
     """Give a scope back the champion that it had before the present one, at once.
+
+    Args:
+        connection: a connection in a transaction.
+        device_id: the scope.
+        by: the person.
+        reason: recorded.
+        seen: the champion that they want gone. Two who ask for the same roll-back get one, not two.
 
     Returns:
         That model; None: the station goes with the general champion again.
 
     Raises:
+        MoveOutdated: another one is champion meanwhile.
         MoveRefused: there was none before, or this program cannot use it.
     """
     lock_models(connection)
     present = alias_of(connection, device_id, CHAMPION)
+    _as_seen(CHAMPION, present, seen)
     if present is None:
         raise MoveRefused("There is no champion of its own to roll back from")
     before = connection.execute(_BEFORE, {"device_id": device_id, "model_id": present}).scalar()
@@ -211,14 +253,25 @@ def challenge(connection: Connection, *, device_id: int, model_id: int, by: str,
         _move(connection, device_id, CHALLENGER, model_id, CHALLENGE, by, reason=reason)
 
 
-def withdraw(connection: Connection, *, device_id: int, by: str, reason: str | None = None) -> None:
-    """Take a scope's challenger away.
+def placed_by_retraining(connection: Connection, device_id: int, model_id: int) -> bool:
+    """Whether a challenger is a retrained model that a retraining put there, not a person and not an upgrade."""
+    found = connection.execute(_PLACED, {"device_id": device_id, "model_id": model_id, "reason": RETRAINED_REASON})
+    return bool(found.scalar())
+
+
+def withdraw(
+    connection: Connection, *, device_id: int, by: str, reason: str | None = None, seen: Seen | None = None
+) -> None:
+    """Take a scope's challenger away; ``seen`` is the one that is meant.
 
     Raises:
+        MoveOutdated: another one, or none, is challenger meanwhile.
         MoveRefused: there is none.
     """
     lock_models(connection)
-    if alias_of(connection, device_id, CHALLENGER) is None:
+    present = alias_of(connection, device_id, CHALLENGER)
+    _as_seen(CHALLENGER, present, seen)
+    if present is None:
         raise MoveRefused("There is no challenger to withdraw")
     _move(connection, device_id, CHALLENGER, None, WITHDRAW, by, reason=reason)
 
@@ -282,6 +335,13 @@ def _usable(connection: Connection, model_id: int) -> StoredModel:
     if not model.usable:
         raise MoveRefused(f"Model {model_id} was made for other features than this version of the program makes")
     return model
+
+
+def _as_seen(alias: str, present: int | None, seen: Seen | None) -> None:
+    if seen is not None and present != seen.model_id:
+        was = "none" if seen.model_id is None else f"model {seen.model_id}"
+        now = "there is none" if present is None else f"model {present} is"
+        raise MoveOutdated(f"The {alias} was {was} when this was asked for, and {now} now: look, and ask again")
 
 
 def _move(

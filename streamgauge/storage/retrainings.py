@@ -25,7 +25,7 @@ class Retraining:
         at: when it ended.
         by: who asked for it; ``schedule`` for beat.
         scope: ``all stations``, or a device's name.
-        outcome: ``challenger``, ``unchanged``, ``too_little`` or ``failed``.
+        outcome: ``challenger``, ``kept``, ``unchanged``, ``too_little`` or ``failed``.
         model_id: the model that came out.
         detail: in words.
         took_s: how long it took.

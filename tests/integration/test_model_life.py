@@ -10,7 +10,9 @@ from streamgauge.storage.model_aliases import (
     CHALLENGER,
     CHAMPION,
     GENERAL,
+    MoveOutdated,
     MoveRefused,
+    Seen,
     adopt_shipped,
     alias_of,
     aliases,
@@ -135,6 +137,32 @@ def test_roll_back_goes_one_champion_further_back_each_time(engine: Engine) -> N
         assert alias_of(connection, GENERAL, CHAMPION) == first
         retired = {model.id for model in list_models(connection) if model.retired_at}
     assert retired == {second, third}
+
+
+def test_what_somebody_saw_before_it_changed_moves_nothing(engine: Engine) -> None:
+    with engine.begin() as connection:
+        first, second, third = (add(connection, name) for name in ("1", "2", "3"))
+        adopt_shipped(connection, first)
+        promote(connection, device_id=GENERAL, model_id=second, by="anna", reason="so", seen=Seen(first))
+        challenge(connection, device_id=GENERAL, model_id=third, by="anna")
+        assert roll_back(connection, device_id=GENERAL, by="anna", seen=Seen(second)) == first
+        with pytest.raises(MoveOutdated, match=f"model {first} is now"):
+            roll_back(connection, device_id=GENERAL, by="ben", seen=Seen(second))
+        with pytest.raises(MoveOutdated):
+            promote(connection, device_id=GENERAL, model_id=third, by="ben", reason="so", seen=Seen(second))
+        with pytest.raises(MoveOutdated):
+            withdraw(connection, device_id=GENERAL, by="ben", seen=Seen(second))
+        promote(connection, device_id=STATION, model_id=third, by="ben", reason="so", seen=Seen(first))
+        assert champion_of(connection, STATION) == third
+
+
+def test_a_station_whose_own_champion_does_not_fit_goes_with_the_general_one(engine: Engine) -> None:
+    with engine.begin() as connection:
+        general, own = add(connection, "general"), add(connection, "own")
+        adopt_shipped(connection, general)
+        promote(connection, device_id=STATION, model_id=own, by="anna", reason="so")
+        connection.execute(text("UPDATE models SET features_sha256 = 'ff' WHERE id = :id"), {"id": own})
+        assert champion_of(connection, STATION) == general
 
 
 def test_a_station_has_a_champion_of_its_own_until_that_is_rolled_back(engine: Engine) -> None:

@@ -15,7 +15,7 @@ from app import create_app
 from app.session.passwords import hash_password
 from streamgauge.scoring.shipped import shipped_card
 from streamgauge.settings import WebSettings
-from streamgauge.storage.model_aliases import CHAMPION, GENERAL, alias_of
+from streamgauge.storage.model_aliases import CHAMPION, GENERAL, alias_of, promote
 from streamgauge.storage.users import add_user
 from tests.support import model_pages as rows
 from tests.support.ingest import ingest, series, services
@@ -145,7 +145,28 @@ def test_a_move_that_another_person_made_first_is_refused_in_words(client: Flask
     assert answer.status_code == 409
     assert "nothing was changed" in answer.text
     assert send(client, f"/models/{new}/promote", scope="all").status_code == 400
+    assert send(client, f"/models/{new}/promote", scope="0", seen="x").status_code == 400
+    for action in ("promote", "challenge"):
+        assert send(client, f"/models/3000000000/{action}", scope="0").status_code == 404
     assert client.post(f"/models/{new}/promote", data={"scope": "0"}).status_code == 400
+
+
+def test_two_who_roll_back_at_once_go_back_one_champion(client: FlaskClient, engine: Engine) -> None:
+    with engine.begin() as connection:
+        shipped = rows.add_shipped(connection)
+        second = rows.add_challenger(connection, shipped)
+        promote(connection, device_id=GENERAL, model_id=second, by="duty", reason="tried")
+        third = rows.add_model(connection, "third")
+        promote(connection, device_id=GENERAL, model_id=third, by="duty", reason="tried")
+    shown = f'name="seen" value="{third}"'
+    assert shown in client.get("/models").text
+    answers = [send(client, "/models/roll-back", scope="0", seen=str(third)) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [303, 409]
+    assert "somebody else has changed this" in answers[1].text
+    assert send(client, f"/models/{third}/promote", scope="0", reason="so", seen=str(third)).status_code == 409
+    assert send(client, "/models/withdraw", scope="0", seen=str(third)).status_code == 409
+    with engine.connect() as connection:
+        assert alias_of(connection, GENERAL, CHAMPION) == second
 
 
 def test_rows_that_cannot_be_used_or_read_are_shown_as_such(client: FlaskClient, engine: Engine, station: str) -> None:

@@ -6,11 +6,19 @@ import pytest
 from sqlalchemy import Engine, text
 
 from streamgauge.scoring.model import Model
-from streamgauge.storage.model_aliases import CHALLENGER, CHAMPION, GENERAL, alias_of
-from streamgauge.storage.models import RETRAINED, read_files, read_model
+from streamgauge.storage.model_aliases import (
+    CHALLENGER,
+    CHAMPION,
+    GENERAL,
+    RETRAINED_REASON,
+    alias_of,
+    challenge,
+    withdraw,
+)
+from streamgauge.storage.models import RETRAINED, ModelFacts, ensure_model, read_files, read_model
 from streamgauge.storage.retrainings import one_at_a_time, retrainings
 from tasks.retrain import AlreadyTraining, Bounds, Outcome, retrain
-from tests.support.small_models import NOW, QUICK, add_station, store_history
+from tests.support.small_models import NOW, QUICK, add_station, small_model, store_history
 
 FEW = Bounds(site_days=60, sites_max=0)
 
@@ -92,6 +100,23 @@ def test_what_was_flagged_or_marked_as_a_fault_does_not_train_but_a_flood_does(e
     changed = """surprise = NULL, flags = '{"level_m": 3}', level_m = level_m + 3"""
     execute(engine, f"UPDATE readings SET {changed} WHERE {ten}")
     assert run(engine)[0].model_id == without.model_id
+
+
+def test_a_challenger_that_a_person_put_there_is_not_replaced(engine: Engine, station: int) -> None:
+    other = small_model(3)
+    facts = ModelFacts(origin=RETRAINED, features_sha256=other.card["features_sha256"])
+    with engine.begin() as connection:
+        chosen = ensure_model(connection, other.sha256, other.card, dict(other.files), facts)
+        challenge(connection, device_id=GENERAL, model_id=chosen, by="anna")
+    (outcome,) = run(engine)
+    assert outcome.outcome == "kept"
+    with engine.begin() as connection:
+        assert alias_of(connection, GENERAL, CHALLENGER) == chosen
+        assert outcome.model_id is not None
+        assert read_model(connection, outcome.model_id) is not None
+        withdraw(connection, device_id=GENERAL, by="anna")
+        challenge(connection, device_id=GENERAL, model_id=chosen, by="schedule", reason=RETRAINED_REASON)
+    assert run(engine)[0].outcome == "challenger"
 
 
 def test_the_newest_two_weeks_do_not_train(engine: Engine, station: int) -> None:
