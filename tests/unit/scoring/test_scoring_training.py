@@ -107,6 +107,7 @@ def test_a_record_without_usable_readings_is_refused():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3_600)
 def test_the_shipped_artefact_is_what_training_gives(tmp_path):
     """On the platform and with the library versions that its card names; other ones may round sums differently."""
     shipped = json.loads((ARTEFACT / CARD_FILE).read_text())
@@ -147,6 +148,7 @@ def test_forecasts_at_a_site_that_no_model_saw_are_as_good_as_promised():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)
 def test_forecasts_at_the_trained_site_are_as_good_as_promised_after_training_ended():
     record = read_record(RECORD)
     until_us = to_microseconds(Training().train_until)
