@@ -24,7 +24,7 @@ from streamgauge.scoring.gate import judge_challenger
 from streamgauge.scoring.model import Model
 from streamgauge.storage.model_aliases import CHALLENGER, CHAMPION, GENERAL, Alias, aliases, champion_of, save_gate
 from streamgauge.storage.models import StoredModel, read_files, read_model
-from streamgauge.storage.rescore import SHADOW, RunRefused, create_run, list_runs
+from streamgauge.storage.rescore import SHADOW, Run, create_run, list_runs
 from streamgauge.storage.training_rows import StationHistory, read_levels, stations_with_history
 from tasks.retrain import training_engine
 from tasks.services import ServiceHolder
@@ -92,26 +92,37 @@ def ask_for_scores(engine: Engine, by: str = "schedule", now: datetime | None = 
         challengers = [alias for alias in aliases(connection) if alias.alias == CHALLENGER]
         earlier = list_runs(connection, limit=200, kind=SHADOW)
     for alias in challengers:
-        with engine.begin() as connection:
-            model = _usable(connection, alias.model_id)
-            scored = [
-                datetime.fromisoformat(run.parameters["until"])
-                for run in earlier
-                if run.parameters["model"] == model.sha256 and run.state != "failed"
-            ]
-            since = max([*scored, _first_compared([model], until)])
-            if since >= until:
-                continue
-            devices = None if alias.device is None else [alias.device]
-            try:
-                made = create_run(
-                    connection, kind=SHADOW, by=by, devices=devices, since=since, until=until, model=model.sha256
-                )
-            except RunRefused as error:
-                log.info("nothing to score in the shadow", extra={"model": model.id, "reason": str(error)})
-                continue
-        runs.append(made.run_id)
+        try:
+            with engine.begin() as connection:
+                run_id = _ask(connection, alias, earlier, by, until)
+        except PermanentError as error:
+            shown = {"model": alias.model_id, "scope": alias.device_id, "error": str(error)}
+            log.warning("nothing to score in the shadow", extra=shown)
+            continue
+        if run_id is not None:
+            runs.append(run_id)
     return runs
+
+
+def _ask(connection: Connection, alias: Alias, earlier: Sequence[Run], by: str, until: datetime) -> int | None:
+    """Ask for one challenger's scores; returns the run, None if they are asked for already.
+
+    Raises:
+        PermanentError: the challenger cannot be used, or there is nothing to score.
+    """
+    model = _usable(connection, alias.model_id)
+    scored = [
+        datetime.fromisoformat(run.parameters["until"])
+        for run in earlier
+        if run.parameters["model"] == model.sha256 and run.state != "failed"
+    ]
+    since = max([*scored, _first_compared([model], until)])
+    if since >= until:
+        return None
+    devices = None if alias.device is None else [alias.device]
+    return create_run(
+        connection, kind=SHADOW, by=by, devices=devices, since=since, until=until, model=model.sha256
+    ).run_id
 
 
 def _judge(engine: Engine, alias: Alias, until: datetime) -> dict[str, Any]:
@@ -184,8 +195,10 @@ def register(app: Celery, holder: ServiceHolder) -> None:
     def shadow_task() -> None:
         engine = training_engine(holder.settings)
         try:
-            if ask_for_scores(engine):
-                app.send_task(TEND_RUNS_TASK, queue=BATCH)
-            shadow(engine)
+            try:
+                if ask_for_scores(engine):
+                    app.send_task(TEND_RUNS_TASK, queue=BATCH)
+            finally:  # the gate asks the stored readings themselves: it needs no scores
+                shadow(engine)
         finally:
             engine.dispose()

@@ -93,7 +93,7 @@ class Limits:
     """What a challenger must reach; what each rests on is in docs/models.md.
 
     Attributes:
-        readings_min: readings compared, at least: a week of one station that reports every five minutes.
+        readings_min: readings compared, at least: a week of one station that reports every 15 minutes has 672.
         days_min: days that they span, at least.
         moving_rows_min: with fewer readings of moving water, that water says nothing.
         still_worse_max: by which share the challenger may be worse on still water, per horizon …
@@ -109,7 +109,7 @@ class Limits:
         floods_slack: it may call at most this share more of the moving water's readings a fault.
     """
 
-    readings_min: int = 2_000
+    readings_min: int = 600
     days_min: float = 7.0
     moving_rows_min: int = 50
     still_worse_max: float = 0.02

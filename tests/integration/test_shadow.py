@@ -49,10 +49,10 @@ def test_the_gate_s_verdict_is_kept_with_its_figures(engine: Engine, challenged:
     assert gate
     assert gate["champion_id"] == champion
     assert {criterion["name"] for criterion in gate["criteria"]} == CRITERIA
-    # From the twentieth day before, when both had been trained, in steps of twenty minutes: too few.
+    # From the twentieth day before, when both had been trained, in steps of twenty minutes: enough.
     assert 1_300 < gate["figures"]["readings"] <= 20 * 72
     assert gate["passed"] is False
-    assert "at least 2,000 needed" in gate["why_not"]
+    assert "readings of" not in gate["why_not"]
     assert len(gate["figures"]["compared"]) == 8
     with pytest.raises(MoveRefused, match="not let"), engine.begin() as connection:
         promote(connection, device_id=GENERAL, model_id=challenger, by="anna")
@@ -75,6 +75,19 @@ def test_a_challenger_that_cannot_be_loaded_takes_no_other_with_it(engine: Engin
         challenge(connection, device_id=station, model_id=broken, by="retraining")
         assert alias_of(connection, station, "challenger") == broken
     assert set(shadow(engine, NOW)) == {GENERAL}
+
+
+def test_a_challenger_that_does_not_fit_keeps_no_other_from_its_scores(
+    engine: Engine, challenged: tuple[int, int]
+) -> None:
+    other = add_station(engine, "other-01")
+    unfit = store(engine, 3)
+    with engine.begin() as connection:
+        challenge(connection, device_id=other, model_id=unfit, by="anna")
+        # The first in the list, and made for other features.
+        connection.execute(text("UPDATE model_aliases SET device_id = -1 WHERE model_id = :id"), {"id": unfit})
+        connection.execute(text("UPDATE models SET features_sha256 = 'ff' WHERE id = :id"), {"id": unfit})
+    assert len(ask_for_scores(engine, now=NOW)) == 1
 
 
 def test_without_challengers_nothing_happens(engine: Engine) -> None:
