@@ -13,6 +13,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from streamgauge.storage.model_aliases import CHALLENGER, CHAMPION, GENERAL
+from streamgauge.storage.models import usable_of
 from streamgauge.storage.rescore import SITE_MODELS, WAITING
 
 REPORTS_AT_ONCE = 500
@@ -146,6 +147,8 @@ def lock_run(connection: Connection, run_id: int) -> OpenRun | None:
 def settle_models(connection: Connection, run: OpenRun, shipped_id: int) -> None:
     """Write down which models a run uses, so that moving an alias does not change a run under way.
 
+    Stations whose own model was made for another version of the program go with the general one, as what arrives of them does.
+
     Args:
         connection: a transaction that holds the run's lock.
         run: the run.
@@ -155,7 +158,11 @@ def settle_models(connection: Connection, run: OpenRun, shipped_id: int) -> None
     if asked in {CHAMPION, CHALLENGER}:
         rows = connection.execute(_ALIASES, {"alias": asked}).all()
         by_device = {int(row.device_id): int(row.model_id) for row in rows}
-        general = by_device.pop(GENERAL, shipped_id if asked == CHAMPION else None)
+        fitting = usable_of(connection, by_device.values())
+        general = by_device.pop(GENERAL, None)
+        by_device = {device: model for device, model in by_device.items() if model in fitting}
+        if asked == CHAMPION and general not in fitting:
+            general = shipped_id
     else:
         query = text("SELECT id FROM models WHERE sha256 = :sha256")
         general, by_device = connection.execute(query, {"sha256": asked}).scalar(), {}

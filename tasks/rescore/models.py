@@ -1,12 +1,13 @@
 """The models that runs ask for, from the database's files; a process keeps the last few."""
 
 from collections import OrderedDict
+from collections.abc import Collection
 
 from sqlalchemy import Connection, text
 
 from streamgauge.errors import ModelArtefactError
 from streamgauge.scoring.model import Model
-from streamgauge.storage.models import read_files
+from streamgauge.storage.models import read_files, usable_of
 
 KEPT = 4
 
@@ -30,6 +31,15 @@ class RunModels:
         while len(self._loaded) > KEPT:
             self._loaded.popitem(last=False)
         return self._loaded[model_id]
+
+    def check(self, connection: Connection, model_ids: Collection[int]) -> None:
+        """Make sure, by what is written down of these models, that a run can use them; none is loaded.
+
+        Raises:
+            ModelArtefactError: one has no files, or was made for another version of the program.
+        """
+        for model_id in sorted(set(model_ids) - usable_of(connection, model_ids)):
+            self.get(connection, model_id)  # says what is wrong with it; the shipped model may be there without files
 
     def _load(self, connection: Connection, model_id: int) -> Model:
         sha256 = connection.execute(text("SELECT sha256 FROM models WHERE id = :id"), {"id": model_id}).scalar()

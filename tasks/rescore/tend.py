@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from redis import Redis
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
 from streamgauge import metrics
 from streamgauge.errors import ModelArtefactError
@@ -176,23 +177,32 @@ def _plan(services: Services, models: RunModels, run: OpenRun, chunk_readings: i
         settled = find_open_run(connection, run.id)
         if settled is None:
             return None
-        for model_id in {*settled.site_models.values(), settled.model_id} - {None}:
-            assert model_id is not None
-            models.get(connection, model_id)
+        models.check(connection, _models_of(settled))
     _plan_all(services.engine, settled, chunk_readings)
     with services.engine.connect() as connection:
         return find_open_run(connection, run.id)
+
+
+def _models_of(run: OpenRun) -> set[int]:
+    return {*run.site_models.values(), *([] if run.model_id is None else [run.model_id])}
 
 
 def _plan_all(engine: Engine, run: OpenRun, chunk_readings: int) -> None:
     together, deadline_s, more = DEVICES_FIRST, time.monotonic() + PLANNING_S, True
     while more and time.monotonic() < deadline_s:
         began_s = time.monotonic()
-        with engine.begin() as connection:
-            locked = lock_run(connection, run.id)
-            if locked is None or locked.state != WAITING or locked.cancelled:
-                return
-            more = plan_chunks(connection, locked, devices_at_once=together, chunk_readings=chunk_readings)
+        try:
+            with engine.begin() as connection:
+                locked = lock_run(connection, run.id)
+                if locked is None or locked.state != WAITING or locked.cancelled:
+                    return
+                more = plan_chunks(connection, locked, devices_at_once=together, chunk_readings=chunk_readings)
+        except OperationalError as error:
+            if error.connection_invalidated or together == 1:
+                raise
+            together = max(1, together // 4)
+            log.warning("planning took too long, fewer stations at once", extra={"run": run.id, "stations": together})
+            continue
         swift = time.monotonic() - began_s < STEP_S
         together = min(DEVICES_MOST, 2 * together) if swift else max(1, together // 2)
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import xgboost
+from psycopg2.errors import QueryCanceled
 from redis import Redis
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
 
 from streamgauge.errors import ModelArtefactError
 from streamgauge.reading import Reading, to_microseconds
@@ -18,14 +20,16 @@ from streamgauge.scoring.anomaly import ANOMALY_SCORE
 from streamgauge.scoring.calibration import SHIPPED
 from streamgauge.scoring.judge import judge
 from streamgauge.scoring.model import CARD_FILE, MODEL_FILE, Model, described, identity
+from streamgauge.scoring.shipped import shipped_card
 from streamgauge.storage.calibrations import StoredCalibration, write_calibrations
 from streamgauge.storage.devices import Device
 from streamgauge.storage.models import ensure_model
 from streamgauge.storage.rescore import Created, Run, RunRefused, create_run, list_runs, read_run, request_cancel
 from streamgauge.storage.rescore_chunks import ChunkRows, claim_chunk, lock_chunk
-from streamgauge.storage.rescore_plan import open_runs
+from streamgauge.storage.rescore_plan import open_runs, plan_chunks
 from tasks.pipeline import Services
 from tasks.rescore import chunk as chunk_module
+from tasks.rescore import tend as tend_module
 from tasks.rescore.chunk import ATTEMPTS_MAX, ChunkScorer
 from tasks.rescore.tend import fail_run, schedule_runs, settle_run, tend_runs
 from tasks.rescore.verdict import judge_chunk
@@ -341,17 +345,45 @@ def test_the_models_are_settled_once_and_stations_go_with_their_own(engine: Engi
         ingest(using, series([1.0] * 5, device=device))
     shipped = rows(engine, "SELECT id FROM models")[0].id
     with engine.begin() as connection:
-        site = ensure_model(connection, "e" * 64, {})
+        # All that is looked at before a chunk of it begins is what is written down of it.
+        site = ensure_model(connection, "e" * 64, shipped_card(), {MODEL_FILE: b"x"})
+        unfit = ensure_model(connection, "f" * 64, {"features_sha256": "0"}, {MODEL_FILE: b"x"})
     change(
         engine,
         "INSERT INTO model_aliases (device_id, alias, model_id) SELECT id, 'champion', :site FROM devices WHERE name = 'b'",
         site=site,
     )
+    change(
+        engine,
+        "INSERT INTO model_aliases (device_id, alias, model_id) SELECT id, 'champion', :m FROM devices WHERE name = 'a'",
+        m=unfit,
+    )
     run_id = ask(engine).run_id
-    plan(using)  # It fails, as the site's model has no files; but which one it would have been is settled.
+    plan(using)
     run = run_of(engine, run_id)
     device_b = rows(engine, "SELECT id FROM devices WHERE name = 'b'")[0].id
-    assert (run.model_id, run.parameters["site_models"]) == (shipped, {str(device_b): site})
+    assert (run.state, run.model_id, run.parameters["site_models"]) == ("running", shipped, {str(device_b): site})
+
+
+def test_stations_whose_planning_takes_too_long_are_planned_fewer_at_once(
+    engine: Engine, using: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for device in ("a", "b", "c"):
+        ingest(using, series([1.0] * 5, device=device))
+    tried: list[int] = []
+
+    def slow(*arguments: Any, devices_at_once: int, **others: Any) -> bool:
+        tried.append(devices_at_once)
+        if devices_at_once > 5:
+            raise OperationalError("INSERT", {}, QueryCanceled("canceling statement due to statement timeout"))
+        return plan_chunks(*arguments, devices_at_once=devices_at_once, **others)
+
+    monkeypatch.setattr(tend_module, "plan_chunks", slow)
+    run_id = ask(engine).run_id
+    plan(using)
+    run = run_of(engine, run_id)
+    assert tried[:3] == [50, 12, 3]
+    assert (run.state, run.chunks) == ("running", 3)
 
 
 def test_a_challenger_of_one_station_judges_that_one_alone(engine: Engine, using: Services) -> None:
