@@ -17,13 +17,13 @@ from typing import Any
 
 from celery import Celery
 from celery.schedules import crontab
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from streamgauge import metrics
 from streamgauge.errors import TransientError
 from streamgauge.queue import BATCH, MIRROR_TASK
 from streamgauge.storage.model_aliases import GENERAL, Alias, aliases
-from streamgauge.storage.models import StoredModel, list_models, read_files
+from streamgauge.storage.models import StoredModel, list_models, read_files, read_model
 from tasks.services import ServiceHolder
 
 BEAT = {
@@ -73,7 +73,7 @@ def mirror(engine: Engine, url: str, experiment: str) -> Mirrored:
     """
     client = _client(url)
     with engine.connect() as connection:
-        models, moved = list_models(connection), aliases(connection)
+        models, moved = to_show(connection)
     try:
         experiment_id = _experiment(client, experiment)
         names = {model.id: _registered_name(model) for model in models}
@@ -91,6 +91,13 @@ def mirror(engine: Engine, url: str, experiment: str) -> Mirrored:
     except _failures() as error:
         raise MirrorUnavailable(f"MLflow did not take the models ({type(error).__name__}: {error!s:.300})") from error
     return Mirrored(brought, shown, tagged)
+
+
+def to_show(connection: Connection) -> tuple[list[StoredModel], list[Alias]]:
+    """The newest models and those that an alias means, which may be older; and the aliases."""
+    models, moved = list_models(connection), aliases(connection)
+    older = sorted({alias.model_id for alias in moved} - {model.id for model in models})
+    return [*models, *(model for model_id in older if (model := read_model(connection, model_id)))], moved
 
 
 def _client(url: str) -> Any:
@@ -257,9 +264,20 @@ def sweep(engine: Engine, url: str, experiment: str) -> Mirrored | None:
 
 
 def register(app: Celery, holder: ServiceHolder) -> None:
-    """Give the task its code."""
+    """Give the task its code. It is acknowledged when it begins, as its time is not bound to what a task may stay unheard of.
 
-    @app.task(name=MIRROR_TASK, ignore_result=True, shared=False, soft_time_limit=240, time_limit=270)
+    What a killed worker leaves undone the next sweep does.
+    """
+
+    @app.task(
+        name=MIRROR_TASK,
+        ignore_result=True,
+        shared=False,
+        acks_late=False,
+        reject_on_worker_lost=False,
+        soft_time_limit=240,
+        time_limit=270,
+    )
     def mirror_task() -> None:
         settings = holder.settings
         if settings.mlflow_url:

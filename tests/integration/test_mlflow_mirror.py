@@ -20,6 +20,7 @@ from tasks.mlflow_mirror import (
     figures,
     mirror,
     sweep,
+    to_show,
 )
 from tests.support.mlflow_server import MlflowServer, missing, mlflow_server
 from tests.support.system import PROJECT
@@ -114,6 +115,17 @@ def test_models_runs_and_aliases_are_mirrored_and_caught_up_with(engine: Engine,
     assert (champion.tags[SHA256_TAG], champion.tags[GATE_TAG]) == ("b" * 64, "all stations: passed")
     assert there.get_model_version_by_alias(GENERAL_NAME, "challenger").tags[SHA256_TAG] == "d" * 64
     assert there.get_registered_model("streamgauge-site-plumtree-01").aliases == {}
+
+
+def test_a_champion_older_than_the_newest_models_is_mirrored_too(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _, newest = (add(engine, letter * 64) for letter in "abc")
+    with engine.begin() as connection:
+        adopt_shipped(connection, first)
+        monkeypatch.setattr("streamgauge.storage.models.MOST_LISTED", 1)
+        models, moved = to_show(connection)
+    assert ([model.id for model in models], [alias.model_id for alias in moved]) == ([newest, first], [first])
 
 
 def test_a_server_that_is_away_is_said_and_counted_and_costs_little_time(engine: Engine) -> None:
