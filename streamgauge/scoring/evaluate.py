@@ -1,17 +1,18 @@
 """The shipped model judged on a record, as it would have run live: ``python -m streamgauge.scoring.evaluate FILE.csv``.
 
-Two things are judged: what was expected of each next reading, and the forecasts of five minutes to six hours, replayed with the
-station's calibration as it would have learnt live. Both are compared with persistence, which expects the last usable level again,
-and forecasts also with the moving average: the mean level of the hour before. A forecast's outcome is read off the straight line
-between the two usable readings around its time, if they are at most 30 minutes apart. What the JSON says is written down in
-docs/forecast.md.
+Two things are judged: what was expected of each next reading, and the forecasts of five minutes to six hours, both replayed with
+the station's calibration as it would have learnt live. Both are compared with persistence, which expects the last usable level
+again, and forecasts also with the moving average: the mean level of the hour before. A forecast's outcome is read off the
+straight line between the two usable readings around its time, if they are at most 30 minutes apart. What the JSON says is
+written down in docs/forecast.md.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from numpy.typing import NDArray
 from streamgauge.errors import ModelArtefactError
 from streamgauge.quality.check import check_levels
 from streamgauge.quality.flags import Flag
+from streamgauge.reading import to_microseconds
 from streamgauge.scoring.anomaly import ANOMALY_SCORE
+from streamgauge.scoring.evaluate_next import NextEvaluation, NextFigures, judge_next
 from streamgauge.scoring.features import FEATURES, FeatureMatrix, FloatArray, build
 from streamgauge.scoring.forecast.figures import MOVING_M, ForecastEvaluation, ForecastFigures, judge_forecasts
 from streamgauge.scoring.judge import score
@@ -153,17 +156,19 @@ _ROUNDING_M = 0.00005
 """Records are rounded to 0.1 mm: a bound is met within half of that."""
 
 
-def _lines(found: Evaluation) -> list[str]:
+def _lines(found: Evaluation, following: NextEvaluation, notes: Sequence[str]) -> list[str]:
     flags = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in found.flags.items() if count)
     return [
         f"{found.record}, judged by the model {found.model_sha256[:12]}",
         f"Readings: {flags or 'none'}",
+        *(f"Note: {note}" for note in notes),
         "",
-        "The next reading",
+        f"The next reading, with {following.calibrations:,} daily calibrations",
         *(
             _next_line(name, figures)
-            for name, figures in (("all readings", found.overall), ("water moves", found.moving))
+            for name, figures in (("all readings", following.overall), ("water moves", following.moving))
         ),
+        f"  (with the model's own band, not calibrated: {_share(found.overall.coverage)} of all within it)",
         "",
         f"Forecasts: {found.forecast.issues:,} issues. Mean absolute errors in mm; lower by: than persistence, the model and",
         "what was shown (persistence where that had lately been better); in band: share of outcomes in the 90 % band.",
@@ -171,13 +176,18 @@ def _lines(found: Evaluation) -> list[str]:
     ]
 
 
-def _next_line(name: str, figures: Figures) -> str:
-    if figures.model_mae_m is None or figures.persistence_mae_m is None:
+def _next_line(name: str, figures: NextFigures) -> str:
+    if figures.expected_mae_m is None or figures.persistence_mae_m is None:
         return f"  {name}: nothing to judge"
     return (
-        f"  {name}: {figures.rows:,} rows; error {_mm(figures.model_mae_m)} mm, persistence {_mm(figures.persistence_mae_m)} mm"
-        f" (lower by {_share(figures.skill)}); {_share(figures.coverage)} within the band; {_share(figures.anomalous)} marked"
+        f"  {name}: {figures.rows:,} rows; error {_mm(figures.expected_mae_m)} mm, persistence "
+        f"{_mm(figures.persistence_mae_m)} mm (lower by {_share(figures.skill)}); {_share(figures.coverage)} within the band; "
+        f"marked {_small_share(figures.events)} as events, {_small_share(figures.faults)} as faults"
     )
+
+
+def _small_share(share: float | None) -> str:
+    return "–" if share is None else f"{share:.2%}"
 
 
 _HEADER = ("ahead", "", "rows", "model", "persistence", "average", "lower by", "shown", "in band", "width")
@@ -225,14 +235,44 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m streamgauge.scoring.evaluate", description=__doc__)
     parser.add_argument("file", type=Path, help="CSV file, plain or .gz, with the columns time and level_m")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    parser.add_argument(
+        "--from",
+        dest="since",
+        type=_instant,
+        metavar="TIME",
+        help="judge readings from this time on (ISO 8601, UTC without an offset); what comes before is the station's history",
+    )
     chosen = parser.parse_args(arguments)
+    from_us = to_microseconds(chosen.since) if chosen.since else None
     try:
-        found = evaluate(Model.load(), read_record(chosen.file), progress=_show_progress)
+        model, record = Model.load(), read_record(chosen.file)
+        found = evaluate(model, record, from_us, progress=_show_progress)
+        checked = check_levels(record.station, record.time_us, record.level_m)
+        following = judge_next(model, record, checked, from_us)
     except (InvalidRecord, ModelArtefactError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(json.dumps(evaluation_json(found)) if chosen.json else "\n".join(_lines(found)))
+    notes = [*record.notes, *_training_notes(model, record, from_us)]
+    if chosen.json:
+        print(json.dumps(evaluation_json(found) | {"next_as_live": asdict(following), "notes": notes}))
+    else:
+        print("\n".join(_lines(found, following, notes)))
     return 0
+
+
+def _instant(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _training_notes(model: Model, record: Record, from_us: int | None) -> list[str]:
+    """Figures on the readings that trained the model flatter it."""
+    until = datetime.fromisoformat(model.card["training"]["train_until"])
+    trained = {each["sha256"] for each in model.card["records"]}
+    first_us = from_us if from_us is not None else int(record.time_us[0])
+    if record.sha256 not in trained or first_us >= to_microseconds(until):
+        return []
+    return [f"readings before {until:%Y-%m-%d} trained this model; judge it with --from {until:%Y-%m-%d}"]
 
 
 if __name__ == "__main__":

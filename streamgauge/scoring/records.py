@@ -35,6 +35,7 @@ class Record:
         time_us: microseconds since 1970, int64[n].
         level_m: metres, float64[n]; NaN where the file has none.
         usable: which rows may train and be history, bool[n]; ``None``: all that pass their checks.
+        notes: what of the file was not taken as it stands, for a person.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Record:
     time_us: IntArray
     level_m: FloatArray
     usable: NDArray[np.bool_] | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_arrays(
@@ -107,9 +109,21 @@ def read_record(path: Path) -> Record:
         raise InvalidRecord(f"{path} cannot be read as a CSV file: {error}") from error
     if not rows:
         raise InvalidRecord(f"{path} has no rows")
-    time_us, first = np.unique(np.array([row[0] for row in rows], dtype=np.int64), return_index=True)
+    times = np.array([row[0] for row in rows], dtype=np.int64)
+    time_us, first = np.unique(times, return_index=True)
     level_m = np.array([row[1] for row in rows], dtype=np.float64)[first]
-    return Record(path.name, hashlib.sha256(content).hexdigest(), time_us, level_m)
+    return Record(path.name, hashlib.sha256(content).hexdigest(), time_us, level_m, notes=_notes(times, len(time_us)))
+
+
+def _notes(times: IntArray, instants: int) -> tuple[str, ...]:
+    """What a reader of figures must know of the file's rows."""
+    notes = []
+    if instants < len(times):
+        notes.append(f"{len(times) - instants:,} of {len(times):,} rows repeat an instant; the first of each counts")
+    backwards = int(np.count_nonzero(np.diff(times) < 0))
+    if backwards:
+        notes.append(f"time goes back {backwards:,} times in the file; rows were put in the order of time")
+    return tuple(notes)
 
 
 def _parse(text: str, path: Path) -> Iterator[tuple[int, float]]:
