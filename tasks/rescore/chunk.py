@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from datetime import datetime
 
 import numpy as np
@@ -49,6 +50,7 @@ class ChunkScorer:
         self._services = services
         self.models = RunModels(services.model)
         self._months: set[datetime] = set()
+        self._failures: Counter[tuple[int, int]] = Counter()
 
     def next_chunk(self, connection: Connection, run: OpenRun) -> bool:
         """Do the next waiting chunk of a run; returns whether there was one.
@@ -106,8 +108,14 @@ class ChunkScorer:
             self._months |= present
 
     def _failed(self, connection: Connection, chunk: Chunk, error: Exception) -> None:
-        final = chunk.attempts >= FAILURES_MAX or isinstance(error, KeyError)
-        told = {"run": chunk.run_id, "chunk": chunk.number, "attempts": chunk.attempts, "final": final}
+        # Attempts count kills and what passed, too: only failures of this kind say that the chunk itself is at fault.
+        key = (chunk.run_id, chunk.number)
+        self._failures[key] += 1
+        failures = self._failures[key]
+        final = failures >= FAILURES_MAX or chunk.attempts >= ATTEMPTS_MAX or isinstance(error, KeyError)
+        if final:
+            del self._failures[key]
+        told = {"run": chunk.run_id, "chunk": chunk.number, "failures": failures, "final": final}
         log.warning("chunk failed", extra=told, exc_info=error)
         metrics.RESCORE_CHUNKS.labels("failed" if final else "repeated").inc()
         if final:

@@ -295,6 +295,25 @@ def test_a_chunk_that_cannot_be_done_fails_alone(
     assert run.report["errors"][0]["device"] == "bad"
 
 
+def test_a_chunk_whose_workers_were_killed_is_tried_again_when_it_fails_once(
+    engine: Engine, using: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_record(using, "a", rows=100)
+    run_id = ask(engine).run_id
+    plan(using)
+    change(engine, "UPDATE rescore_chunks SET attempts = :killed", killed=ATTEMPTS_MAX - 2)
+    failing = [ValueError("once")]
+
+    def judge(*arguments: Any) -> Any:
+        if failing:
+            raise failing.pop()
+        return judge_chunk(*arguments)
+
+    monkeypatch.setattr(chunk_module, "judge_chunk", judge)
+    do_chunks(using, plan(using))
+    assert (run_of(engine, run_id).state, run_of(engine, run_id).chunks_done) == ("done", 1)
+
+
 def test_a_chunk_that_ends_its_worker_again_and_again_is_given_up(engine: Engine, using: Services) -> None:
     store_record(using, "a", rows=100)
     run_id = ask(engine).run_id
