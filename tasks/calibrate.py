@@ -100,8 +100,9 @@ def calibrate_station(
     limits = {device_id: devices[name].limits} if name in devices and devices[name].limits else {}
     learnt = by_time(read_learnt(connection, [device_id], now - WINDOW, now))
     parameters = learnt.parameters(time_us * 0 + device_id, time_us, limits)
-    before = [row.calibration for row in read_calibrations(connection, [(device_id, used.id)], now) if row.since <= now]
-    return calibrate(used.model, time_us, level_m, parameters, before[-1] if before else None)
+    valid = read_calibrations(connection, {(device_id, used.id): (now, now)})
+    before = next((row.calibration for row in valid if row.made_for is None), None)
+    return calibrate(used.model, time_us, level_m, parameters, before)
 
 
 def register(app: Celery, holder: ServiceHolder) -> None:

@@ -12,13 +12,11 @@ from sqlalchemy import Connection
 
 from streamgauge.reading import from_microseconds, to_microseconds
 from streamgauge.scoring.calibration import Calibrations
-from streamgauge.storage.calibrations import StoredCalibration, keyed, read_calibrations
+from streamgauge.storage.calibrations import Key, StoredCalibration, by_model, read_calibrations
 
 REMEMBERED_S = 300.0
 RECENT = timedelta(days=3)
 """Readings that are older than this are judged with calibrations that are read for them and not remembered."""
-
-Key = tuple[int, int]
 
 
 class CalibrationMemory:
@@ -40,25 +38,28 @@ class CalibrationMemory:
         self._since_us = 0
         self._forget_at_s = 0.0
 
-    def read(self, connection: Connection, model_of: Mapping[int, int], first_us: int) -> Calibrations:
-        """The calibrations of some stations.
+    def read(self, connection: Connection, spans: Mapping[Key, tuple[int, int]]) -> dict[int, Calibrations]:
+        """The calibrations of some stations, by the model that judges them; a model is absent where no station has any.
 
         Args:
             connection: an open connection.
-            model_of: per station the model that judges it.
-            first_us: the time of the earliest reading to be judged, microseconds since 1970.
+            spans: by device and model, the times of the earliest and the latest reading to be judged, microseconds since
+                1970. What is remembered does not go so far back: only the stations with old readings are asked for anew.
         """
-        keys = list(model_of.items())
         self._age()
-        if first_us < self._since_us:
-            return Calibrations(keyed(read_calibrations(connection, keys, from_microseconds(first_us))))
-        unknown = [key for key in keys if key not in self._kept]
+        old = {key: span for key, span in spans.items() if span[0] < self._since_us}
+        unknown = [key for key in spans if key not in old and key not in self._kept]
         if unknown:
             found: dict[Key, list[StoredCalibration]] = {key: [] for key in unknown}
-            for row in read_calibrations(connection, unknown, from_microseconds(self._since_us)):
+            since = from_microseconds(self._since_us)
+            for row in read_calibrations(connection, dict.fromkeys(unknown, (since, None))):
                 found[row.device_id, row.model_id].append(row)
             self._kept |= {key: tuple(rows) for key, rows in found.items()}
-        return Calibrations(keyed(row for key in keys for row in self._kept[key]))
+        rows = [row for key in spans if key not in old for row in self._kept[key]]
+        if old:
+            asked = {key: (from_microseconds(first), from_microseconds(last)) for key, (first, last) in old.items()}
+            rows += read_calibrations(connection, asked)
+        return by_model(rows)
 
     def forget(self) -> None:
         """What is remembered may be wrong: ask again."""

@@ -16,6 +16,7 @@ from streamgauge.quality.reasons import CHECKS
 from streamgauge.quality.series import NEIGHBOUR_MAX_S
 from streamgauge.scoring.features import LAGS, WINDOW_S
 from streamgauge.scoring.learnt import NOTHING_LEARNT, LearntByTime
+from streamgauge.scoring.recent import REACH_ROWS, REACH_S
 from streamgauge.storage.context import Context, lock_devices, read_context
 from streamgauge.storage.devices import Device
 from streamgauge.units import MICROSECONDS_PER_SECOND
@@ -27,8 +28,10 @@ BoolArray = NDArray[np.bool_]
 STORED = -1
 """In ``Series.origin``: the row is stored already."""
 _SPIKE = CHECKS.index("spike")
-_REMEMBERED_S = WINDOW_S + 2 * NEIGHBOUR_MAX_S
-"""So long after a reading it may matter to features: whether the oldest one looked at is usable rests on the two before it."""
+_REMEMBERED_ROWS = max(LAGS, REACH_ROWS)
+_REMEMBERED_S = max(WINDOW_S, REACH_S) + 2 * NEIGHBOUR_MAX_S
+"""So long after a reading it may matter to features, the chart and the search for faults: whether the oldest one that they look
+at is usable rests on the two before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,11 @@ class CleanSeries:
     parameters: StationParameters
     fresh: IntArray
     changed: IntArray
+
+    @property
+    def targets(self) -> IntArray:
+        """Positions of what is judged: first the new readings, then the changed stored rows, int64[m + k]."""
+        return np.concatenate([self.fresh, self.changed])
 
 
 def gather(connection: Connection, work: Work, devices: Sequence[Device]) -> Series:
@@ -169,10 +177,10 @@ class _Neighbourhood:
         return cls(station=station, time_us=time_us, fresh=fresh, late=late, reached=reached)
 
     def after(self, some: BoolArray) -> BoolArray:
-        """The rows whose features rest on some rows: those lie among the last ``LAGS`` before them."""
+        """The rows whose verdict rests on some rows: those lie among the last before them that features or faults look at."""
         newest = np.maximum.accumulate(np.where(some, np.arange(len(some)), -1))
         before = np.concatenate([[-1], newest[:-1]])
-        near: BoolArray = (np.arange(len(some)) - before <= LAGS) & (before >= 0)
+        near: BoolArray = (np.arange(len(some)) - before <= _REMEMBERED_ROWS) & (before >= 0)
         near &= self.station == self.station[before]
         near &= self.time_us - self.time_us[before] <= _REMEMBERED_S * MICROSECONDS_PER_SECOND
         return near

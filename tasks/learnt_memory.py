@@ -4,14 +4,15 @@ What was learnt counts from half an hour after it was made (``tasks.learn``), wh
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
 from streamgauge.reading import from_microseconds, to_microseconds
 from streamgauge.scoring.learnt import NOTHING_LEARNT, LearntByTime
-from streamgauge.storage.learnt import StoredLearnt, by_time, read_learnt
+from streamgauge.storage.learnt import StoredLearnt, by_time, read_learnt, read_learnt_within
+from streamgauge.storage.sensors import REACH_US
 from tasks.calibration_memory import RECENT, REMEMBERED_S
 
 
@@ -34,24 +35,29 @@ class LearntMemory:
         self._since_us = 0
         self._forget_at_s = 0.0
 
-    def read(self, connection: Connection, devices: Sequence[int], first_us: int) -> LearntByTime:
+    def read(self, connection: Connection, spans: Mapping[int, tuple[int, int]]) -> LearntByTime:
         """What was learnt of some stations.
 
         Args:
             connection: an open connection.
-            devices: their ids.
-            first_us: the time of the earliest row that matters, microseconds since 1970.
+            spans: by device, the times of the earliest and the latest row that matter, microseconds since 1970. What is
+                remembered does not go so far back: only the stations with old rows are asked for anew.
         """
         self._age()
-        if first_us < self._since_us:
-            return by_time(read_learnt(connection, devices, from_microseconds(first_us)))
-        unknown = [device for device in devices if device not in self._kept]
+        old = {device: span for device, span in spans.items() if span[0] < self._since_us}
+        unknown = [device for device in spans if device not in old and device not in self._kept]
         if unknown:
             found: dict[int, list[StoredLearnt]] = {device: [] for device in unknown}
             for row in read_learnt(connection, unknown, from_microseconds(self._since_us)):
                 found[row.device_id].append(row)
             self._kept |= {device: tuple(rows) for device, rows in found.items()}
-        rows = [row for device in devices for row in self._kept[device]]
+        rows = [row for device in spans if device not in old for row in self._kept[device]]
+        if old:
+            asked = {
+                device: (from_microseconds(first), from_microseconds(last + REACH_US))
+                for device, (first, last) in old.items()
+            }
+            rows += read_learnt_within(connection, asked)
         return by_time(rows) if rows else NOTHING_LEARNT
 
     def forget(self) -> None:

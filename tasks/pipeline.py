@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from streamgauge.errors import DeadReason
+from streamgauge.quality.series import IntArray
 from streamgauge.queue import Loss
 from streamgauge.reading import from_microseconds
 from streamgauge.scoring.calibration import Calibrations
@@ -32,7 +33,7 @@ from tasks.decode import Accepted, SensorDirectory, decode
 from tasks.learnt_memory import LearntMemory
 from tasks.models_in_use import ModelsInUse
 from tasks.publish import publish
-from tasks.score import score_series
+from tasks.score import Judges, judges_of, score_series
 from tasks.sensors import gather_sensors, with_late_sensors
 from tasks.store import Stored, store
 from tasks.work import LostReading, Work
@@ -128,8 +129,9 @@ def ingest(work: Work, services: Services) -> Outcome:
             series, sensors = gather_sensors(connection, series, work_known, learnt)
             cleaned = clean(series, devices, learnt)
             cleaned, sensors = with_late_sensors(connection, cleaned, sensors, learnt)
-            calibrations = calibrations_of(connection, cleaned, services)
-            scored = score_series(cleaned, services.models, calibrations, sensors, learnt)
+            judges = judges_of(connection, cleaned, services.models)
+            calibrations = calibrations_of(connection, cleaned, judges, services)
+            scored = score_series(cleaned, judges, calibrations, sensors, learnt)
             stored = store(connection, work_known, devices, scored)
             outcome.stored.append(stored)
             outcome.lost += stored.conflicting
@@ -215,18 +217,33 @@ def make_months(services: Services, work: Work) -> None:
         services.months |= present
 
 
-def calibrations_of(connection: Connection, cleaned: CleanSeries, services: Services) -> Calibrations:
-    """The calibrations of the stations that are judged, each for its model."""
-    stations = np.unique(cleaned.series.station)
-    model_of = dict(zip(stations.tolist(), services.models.ids(stations).tolist(), strict=True))
-    return services.calibrations.read(connection, model_of, int(cleaned.series.time_us.min()))
+def calibrations_of(
+    connection: Connection, cleaned: CleanSeries, judges: Judges, services: Services
+) -> dict[int, Calibrations]:
+    """The calibrations of the stations that are judged, by model."""
+    targets = cleaned.targets
+    spans: dict[tuple[int, int], tuple[int, int]] = {}
+    for model_id in np.unique(judges.model_id).tolist():
+        rows = targets[judges.model_id == model_id]
+        own = _spans(cleaned.series.station[rows], cleaned.series.time_us[rows])
+        spans |= {(station, model_id): span for station, span in own.items()}
+    return services.calibrations.read(connection, spans)
 
 
 def learnt_of(connection: Connection, series: Series, services: Services) -> LearntByTime:
     """What was learnt of the stations that are judged."""
     if not len(series.station):
         return NOTHING_LEARNT
-    return services.learnt.read(connection, np.unique(series.station).tolist(), int(series.time_us.min()))
+    return services.learnt.read(connection, _spans(series.station, series.time_us))
+
+
+def _spans(station: IntArray, time_us: IntArray) -> dict[int, tuple[int, int]]:
+    """The first and the last time of each station, microseconds since 1970."""
+    order = np.lexsort((time_us, station))
+    stations, begins = np.unique(station[order], return_index=True)
+    ends = np.append(begins[1:], len(order)) - 1
+    times = time_us[order]
+    return dict(zip(stations.tolist(), zip(times[begins].tolist(), times[ends].tolist(), strict=True), strict=True))
 
 
 def _distinct_days(work: Work) -> list[int]:

@@ -118,7 +118,8 @@ def _changed_rows(scored: ScoredSeries) -> list[dict[str, Any]]:
     rows = []
     for number, place in enumerate(scored.clean.changed.tolist(), start=first):
         reasons = {"level_m": _reason(scored, number), "score": scored.judged.reason(number)}
-        reasons = {name: reason for name, reason in reasons.items() if reason}
+        flag_only = bool(scored.flag_only[number])
+        reasons = {name: reason for name, reason in reasons.items() if reason and not (flag_only and name == "score")}
         expected = {name: _or_none(getattr(scored.expected, name)[number]) for name in MODEL_FIELDS[:3]}
         rows.append(
             {
@@ -129,6 +130,7 @@ def _changed_rows(scored: ScoredSeries) -> list[dict[str, Any]]:
                 "score": _or_none(scored.score[number]),
                 "surprise": SURPRISES[scored.judged.surprise[number]] or None,
                 "model_id": int(scored.model_id[number]),
+                "flag_only": flag_only,
                 **expected,
             }
         )

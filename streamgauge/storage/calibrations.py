@@ -1,17 +1,17 @@
 """Calibrations as rows: per station and model, valid from ``since`` on. They are added, never changed."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from streamgauge.reading import to_microseconds
-from streamgauge.scoring.calibration import Calibration, InvalidCalibration
+from streamgauge.scoring.calibration import Calibration, Calibrations, InvalidCalibration
 from streamgauge.storage.binary_copy import POSTGRES_EPOCH_US, copy_rows
 
 log = logging.getLogger("streamgauge.calibrations")
@@ -20,14 +20,32 @@ DAILY = timedelta(hours=23)
 """A station gets a new calibration when its newest is older than this."""
 
 _READ = text("""
-SELECT wanted.device_id, wanted.model_id, found.since, found.body
-FROM unnest(CAST(:devices AS bigint[]), CAST(:models AS integer[])) AS wanted(device_id, model_id)
+SELECT wanted.device_id, wanted.model_id, found.made_for, found.since, found.body
+FROM unnest(CAST(:devices AS bigint[]), CAST(:models AS integer[]), CAST(:firsts AS timestamptz[]),
+            CAST(:lasts AS timestamptz[])) AS wanted(device_id, model_id, first, last)
 CROSS JOIN LATERAL (
-  (SELECT since, body FROM calibrations c WHERE c.device_id = wanted.device_id AND c.model_id = wanted.model_id
-     AND c.since > :first ORDER BY since)
+  (SELECT model_id AS made_for, since, body FROM calibrations c
+   WHERE c.device_id = wanted.device_id AND c.model_id = wanted.model_id AND c.since > wanted.first AND c.since <= wanted.last)
   UNION ALL
-  (SELECT since, body FROM calibrations c WHERE c.device_id = wanted.device_id AND c.model_id = wanted.model_id
-     AND c.since <= :first ORDER BY since DESC LIMIT 1)
+  (SELECT model_id, since, body FROM calibrations c
+   WHERE c.device_id = wanted.device_id AND c.model_id = wanted.model_id AND c.since <= wanted.first
+   ORDER BY since DESC LIMIT 1)
+) AS found
+""")
+# What the station's other models have, until the wanted one has its first: asked only for the few that have none at `first`.
+_READ_LENT = text("""
+SELECT wanted.device_id, wanted.model_id, found.made_for, found.since, found.body
+FROM unnest(CAST(:devices AS bigint[]), CAST(:models AS integer[]), CAST(:firsts AS timestamptz[]),
+            CAST(:lasts AS timestamptz[])) AS wanted(device_id, model_id, first, last)
+CROSS JOIN LATERAL (
+  (SELECT DISTINCT ON (since) model_id AS made_for, since, body FROM calibrations c
+   WHERE c.device_id = wanted.device_id AND c.model_id NOT IN (0, wanted.model_id)
+     AND c.since > wanted.first AND c.since <= wanted.last
+   ORDER BY since, model_id DESC)
+  UNION ALL
+  (SELECT model_id, since, body FROM calibrations c
+   WHERE c.device_id = wanted.device_id AND c.model_id NOT IN (0, wanted.model_id) AND c.since <= wanted.first
+   ORDER BY since DESC, model_id DESC LIMIT 1)
 ) AS found
 """)
 _WRITE = text("""
@@ -54,36 +72,74 @@ _LEVEL_FIELDS = {"time": ">i8", "level_m": ">f8"}
 
 @dataclass(frozen=True, slots=True)
 class StoredCalibration:
-    """One row: valid for readings of a station, judged by a model, from ``since`` (aware) on."""
+    """One row: valid for readings of a station, judged by a model, from ``since`` (aware) on.
+
+    Attributes:
+        device_id: the station.
+        model_id: the model that judges.
+        since: from when on.
+        calibration: what is ordinary.
+        made_for: the model that it was made for, where that is another one (``read_calibrations``); else ``None``.
+    """
 
     device_id: int
     model_id: int
     since: datetime
     calibration: Calibration
+    made_for: int | None = None
 
 
-def read_calibrations(
-    connection: Connection, pairs: Sequence[tuple[int, int]], first: datetime
-) -> list[StoredCalibration]:
-    """The calibrations that are valid at ``first`` or become so later. One that cannot be read is told in the log and left out.
+Key = tuple[int, int]
+"""Device and model id."""
+Span = tuple[datetime, datetime | None]
+"""From when to when (aware, both included) calibrations are wanted; ``None``: also all that become valid later."""
+
+
+def read_calibrations(connection: Connection, spans: Mapping[Key, Span]) -> list[StoredCalibration]:
+    """The calibrations that are valid at the beginning of each span or become so within it.
+
+    Until a model has its own first one of a station, the station's other models lend theirs, the newest each time: what a
+    station's water does, and how its sensor trembles, a new model does not change. Of equally new ones the younger model's
+    counts. As rows are only added, and for times to come, a reading finds the same ones whenever it is judged.
+
+    One that cannot be read is told in the log and left out.
 
     Args:
         connection: an open connection.
-        pairs: device and model ids.
-        first: aware.
+        spans: by device and model.
     """
-    if not pairs:
+    own = _read(connection, _READ, spans)
+    first_own: dict[Key, datetime] = {}
+    for row in own:
+        key = (row.device_id, row.model_id)
+        first_own[key] = min(row.since, first_own.get(key, row.since))
+    without = {key: span for key, span in spans.items() if key not in first_own or first_own[key] > span[0]}
+    lent = _read(connection, _READ_LENT, without)
+    return own + [row for row in lent if row.since < first_own.get((row.device_id, row.model_id), _NEVER)]
+
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+def _read(connection: Connection, query: TextClause, spans: Mapping[Key, Span]) -> list[StoredCalibration]:
+    if not spans:
         return []
-    values = {"devices": [pair[0] for pair in pairs], "models": [pair[1] for pair in pairs], "first": first}
+    values = {
+        "devices": [device_id for device_id, _ in spans],
+        "models": [model_id for _, model_id in spans],
+        "firsts": [first for first, _ in spans.values()],
+        "lasts": ["infinity" if last is None else last.isoformat() for _, last in spans.values()],
+    }
     found = []
-    for row in connection.execute(_READ, values):
+    for row in connection.execute(query, values):
         try:
             calibration = Calibration.from_json(row.body)
         except InvalidCalibration as error:
-            told = {"device_id": row.device_id, "model_id": row.model_id, "since": row.since, "error": str(error)}
+            told = {"device_id": row.device_id, "model_id": row.made_for, "since": row.since, "error": str(error)}
             log.warning("calibration not used", extra=told)
             continue
-        found.append(StoredCalibration(row.device_id, row.model_id, row.since, calibration))
+        made_for = None if row.made_for == row.model_id else row.made_for
+        found.append(StoredCalibration(row.device_id, row.model_id, row.since, calibration, made_for))
     return found
 
 
@@ -133,6 +189,10 @@ def read_levels(
     return rows["time"].astype(np.int64) + POSTGRES_EPOCH_US, rows["level_m"].astype(np.float64)
 
 
-def keyed(rows: Iterable[StoredCalibration]) -> list[tuple[int, int, Calibration]]:
-    """As ``streamgauge.scoring.calibration.Calibrations`` takes them; the rows are of one model per station."""
-    return [(row.device_id, to_microseconds(row.since), row.calibration) for row in rows]
+def by_model(rows: Iterable[StoredCalibration]) -> dict[int, Calibrations]:
+    """As judging takes them, by the model that judges."""
+    found: dict[int, list[tuple[int, int, Calibration]]] = {}
+    for row in rows:
+        valid = (row.device_id, to_microseconds(row.since), row.calibration)
+        found.setdefault(row.model_id, []).append(valid)
+    return {model_id: Calibrations(valid) for model_id, valid in found.items()}

@@ -1,7 +1,7 @@
 """What was learnt of stations: rows of ``calibrations`` with the model 0, as they hold whichever model judges. Never changed."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,13 +21,15 @@ DAILY = timedelta(hours=23)
 """A station is looked at again when its newest row is older than this."""
 
 _READ = text("""
-SELECT wanted.device_id, found.since, found.body FROM unnest(CAST(:devices AS bigint[])) AS wanted(device_id)
+SELECT wanted.device_id, found.since, found.body
+FROM unnest(CAST(:devices AS bigint[]), CAST(:firsts AS timestamptz[]), CAST(:lasts AS timestamptz[]))
+     AS wanted(device_id, first, last)
 CROSS JOIN LATERAL (
   (SELECT since, body FROM calibrations c WHERE c.device_id = wanted.device_id AND c.model_id = 0
-     AND c.since > :first AND c.since <= :last)
+     AND c.since > wanted.first AND c.since <= wanted.last)
   UNION ALL
   (SELECT since, body FROM calibrations c WHERE c.device_id = wanted.device_id AND c.model_id = 0
-     AND c.since <= :first ORDER BY since DESC LIMIT 1)
+     AND c.since <= wanted.first ORDER BY since DESC LIMIT 1)
 ) AS found
 """)
 _WRITE = text("""
@@ -72,9 +74,20 @@ def read_learnt(
         first: aware.
         last: aware; ``None``: all that is there.
     """
-    if not devices:
+    return read_learnt_within(connection, dict.fromkeys(devices, (first, last)))
+
+
+def read_learnt_within(
+    connection: Connection, spans: Mapping[int, tuple[datetime, datetime | None]]
+) -> list[StoredLearnt]:
+    """The same, for each station within its own span of time."""
+    if not spans:
         return []
-    values = {"devices": list(devices), "first": first, "last": last or "infinity"}
+    values = {
+        "devices": list(spans),
+        "firsts": [first for first, _ in spans.values()],
+        "lasts": ["infinity" if last is None else last.isoformat() for _, last in spans.values()],
+    }
     return [_read(row.device_id, row.since, row.body) for row in connection.execute(_READ, values)]
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from streamgauge.reading import FLOAT_FIELDS, QUANTITIES, to_microseconds
 from streamgauge.scoring.anomaly import SURPRISES
 from streamgauge.storage.binary_copy import copy_in
+from streamgauge.storage.context import timestamps
 
 MODEL_FIELDS = ("expected_m", "low_m", "high_m", "score")
 _COPIED = (
@@ -42,19 +43,30 @@ _UPDATE = text("""
 UPDATE readings SET
     flags = CASE WHEN readings.level_m IS NULL THEN readings.flags
         ELSE readings.flags || jsonb_build_object('level_m', judged.flag) END,
-    reasons = NULLIF(COALESCE(readings.reasons, '{}') - 'level_m' - 'score' || COALESCE(judged.reasons, '{}'), '{}'),
-    expected_m = judged.expected_m, low_m = judged.low_m, high_m = judged.high_m, score = judged.score,
-    surprise = judged.surprise, model_id = judged.model_id
+    reasons = NULLIF(CASE WHEN flag_only THEN COALESCE(readings.reasons, '{}') - 'level_m'
+        ELSE COALESCE(readings.reasons, '{}') - 'level_m' - 'score' END || COALESCE(judged.reasons, '{}'), '{}'),
+    expected_m = CASE WHEN flag_only THEN readings.expected_m ELSE judged.expected_m END,
+    low_m = CASE WHEN flag_only THEN readings.low_m ELSE judged.low_m END,
+    high_m = CASE WHEN flag_only THEN readings.high_m ELSE judged.high_m END,
+    score = CASE WHEN flag_only THEN readings.score ELSE judged.score END,
+    surprise = CASE WHEN flag_only THEN readings.surprise ELSE judged.surprise END,
+    model_id = CASE WHEN flag_only THEN readings.model_id ELSE judged.model_id END
 FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS judged(
     device_id bigint, time timestamptz, flag smallint, reasons jsonb,
     expected_m double precision, low_m double precision, high_m double precision, score double precision,
-    surprise text, model_id integer)
+    surprise text, model_id integer, flag_only boolean)
 WHERE readings.device_id = judged.device_id AND readings.time = judged.time
 RETURNING readings.*
 """)
 _STORED = text(f"""
 SELECT device_id, time, {", ".join(QUANTITIES)} FROM readings
 JOIN unnest(CAST(:ids AS bigint[]), CAST(:times AS timestamptz[])) AS wanted(device_id, time) USING (device_id, time)
+""")
+_MODELS = text("""
+SELECT wanted.place, readings.model_id FROM readings
+JOIN unnest(CAST(:ids AS bigint[]), CAST(:times AS timestamptz[])) WITH ORDINALITY AS wanted(device_id, time, place)
+    USING (device_id, time)
+WHERE model_id IS NOT NULL
 """)
 
 
@@ -107,10 +119,26 @@ def update_verdicts(connection: Connection, rows: Sequence[Mapping[str, Any]]) -
     Args:
         connection: a connection in a transaction that holds the devices' locks.
         rows: each with device_id, time (ISO 8601), flag, reasons (``{"level_m": …, "score": …}`` or ``None``), expected_m,
-            low_m, high_m, score, surprise (or ``None``), model_id.
+            low_m, high_m, score, surprise (or ``None``), model_id, flag_only: whether only flag and reasons are to change.
     """
     values = {"rows": orjson.dumps(list(rows)).decode()}
     return [dict(row) for row in connection.execute(_UPDATE, values).mappings()]
+
+
+def stored_models(
+    connection: Connection, device_id: NDArray[np.int64], time_us: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Which model judged stored readings, by id, int64[n]; 0: it is not known.
+
+    Args:
+        connection: an open connection.
+        device_id: their devices, int64[n].
+        time_us: microseconds since 1970, int64[n].
+    """
+    found = np.zeros(len(device_id), dtype=np.int64)
+    for row in connection.execute(_MODELS, {"ids": device_id.tolist(), "times": timestamps(time_us)}):
+        found[row.place - 1] = row.model_id
+    return found
 
 
 def stored_quantities(

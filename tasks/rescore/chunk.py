@@ -12,8 +12,8 @@ from streamgauge import metrics
 from streamgauge.errors import ModelArtefactError
 from streamgauge.quality.series import CONTEXT_ROWS, CONTEXT_S, NEIGHBOUR_MAX_S
 from streamgauge.reading import from_microseconds
-from streamgauge.scoring.calibration import Calibrations
-from streamgauge.storage.calibrations import keyed, read_calibrations
+from streamgauge.scoring.calibration import UNCALIBRATED
+from streamgauge.storage.calibrations import by_model, read_calibrations
 from streamgauge.storage.partitions import SCORES, make_partitions, month_of
 from streamgauge.storage.rescore import DONE, FAILED
 from streamgauge.storage.rescore_chunks import (
@@ -86,12 +86,12 @@ class ChunkScorer:
             model_id = run.model_of(chunk.device_id)
             model = self.models.get(connection, model_id)
             device = read_device(connection, chunk.device_id)
-            valid = read_calibrations(connection, [(device.id, model_id)], chunk.first)
+            valid = by_model(read_calibrations(connection, {(device.id, model_id): (chunk.first, chunk.until)}))
             rows = read_chunk(connection, chunk, context_rows=CONTEXT_ROWS + 1, reach_us=REACH_US)
             beside = measured_beside(connection, device, rows)
             learnt = learnt_for(connection, chunk, rows)
             sensors = sensors_of(connection, chunk, learnt)
-            now = judge_chunk(rows, device, model, Calibrations(keyed(valid)), beside, learnt, sensors)
+            now = judge_chunk(rows, device, model, valid.get(model_id, UNCALIBRATED), beside, learnt, sensors)
             self._make_months(rows)
             write_scores(connection, chunk, model_id, now)
             finish_chunk(connection, chunk, DONE, len(rows.targets), report_chunk(rows, now, model_id))

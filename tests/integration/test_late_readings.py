@@ -88,7 +88,9 @@ def test_readings_far_apart_judge_again_only_what_they_reach(engine: Engine, red
     using = ingest.services(engine, redis)
     ingest.ingest(using, readings[:100] + readings[101:])
     outcome = ingest.ingest(using, [readings[100]])
-    assert len(outcome.stored[0].changed) == 36  # Those whose features look back as far as the late one.
+    assert (
+        len(outcome.stored[0].changed) == 44
+    )  # Those whose features, or whose search for faults, look back as far as the late one.
     assert differences(engine, readings) == []
 
 
