@@ -92,8 +92,8 @@ MODEL_LOAD_FAILURES = Counter(
 )
 RETRAININGS = Counter(
     "streamgauge_retrainings_total",
-    "Trainings on stored history, by scope (general, site) and outcome: challenger, unchanged (the same model came out), "
-    "too_little (history) or failed.",
+    "Trainings on stored history, by scope (general, site) and outcome: challenger, kept (another challenger stays), "
+    "unchanged (the same model came out), too_little (history) or failed.",
     ["scope", "outcome"],
 )
 RETRAIN_SECONDS = Histogram(
