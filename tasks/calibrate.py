@@ -26,7 +26,7 @@ from streamgauge.storage.calibrations import (
 from streamgauge.storage.devices import find_devices
 from streamgauge.storage.learnt import by_time, read_learnt
 from tasks.models_in_use import ModelInUse
-from tasks.pipeline import Services
+from tasks.pipeline import Services, is_transient
 from tasks.services import ServiceHolder
 
 BEAT = {
@@ -47,30 +47,38 @@ AT_ONCE = 200
 log = logging.getLogger("streamgauge.calibrate")
 
 
-def calibrate_due(services: Services, now: datetime | None = None, budget_s: float = BUDGET_S) -> bool:
-    """Calibrate the stations that are due; returns whether some are left for want of time.
+def calibrate_due(
+    services: Services, now: datetime | None = None, budget_s: float = BUDGET_S, after: int = 0
+) -> int | None:
+    """Calibrate the stations that are due; returns after which one to go on where time was short, else ``None``.
 
-    A station without enough ordinary readings gets a calibration no more than it needs one: it keeps the shipped one, and is
-    looked at again with the next call.
+    A station without enough ordinary readings gets a calibration no more than it needs one: it keeps what it has, and is
+    looked at again in the next hour. One that cannot be calibrated is told in the log and stops no other.
 
     Args:
         services: of this worker.
         now: for tests.
         budget_s: no station is begun after so long.
+        after: only stations with an id above it.
     """
-    now, began_s, after, made = now or datetime.now(UTC), time.monotonic(), 0, 0
+    now, began_s, made = now or datetime.now(UTC), time.monotonic(), 0
     while True:
         with services.engine.begin() as connection:
             services.models.refresh(connection)
             due = due_devices(connection, services.models.general.id, services.models.site_ids, now, after, AT_ONCE)
         for device_id, name in due:
             if time.monotonic() - began_s > budget_s:
-                return True
-            made += _calibrate_station(services, device_id, name, now)
+                return after
+            try:
+                made += _calibrate_station(services, device_id, name, now)
+            except Exception as error:
+                if is_transient(error):
+                    raise
+                log.exception("station not calibrated", extra={"device": name})
             after = device_id
         if len(due) < AT_ONCE:
             log.info("calibrated", extra={"stations": made})
-            return False
+            return None
 
 
 def _calibrate_station(services: Services, device_id: int, name: str, now: datetime) -> bool:
@@ -109,6 +117,7 @@ def register(app: Celery, holder: ServiceHolder) -> None:
     """Give the task its code."""
 
     @app.task(name=CALIBRATE_TASK, ignore_result=True, shared=False)
-    def calibrate_task() -> None:
-        if calibrate_due(holder.get()):
-            app.send_task(CALIBRATE_TASK, queue=BATCH, expires=3_000)
+    def calibrate_task(after: int = 0) -> None:
+        left = calibrate_due(holder.get(), after=after)
+        if left is not None:
+            app.send_task(CALIBRATE_TASK, kwargs={"after": left}, queue=BATCH, expires=3_000)

@@ -24,6 +24,7 @@ from streamgauge.settings import WorkerSettings, load
 from streamgauge.storage.devices import find_devices
 from streamgauge.storage.drift import WEEK, devices_without_report, read_weeks, write_drift
 from streamgauge.storage.engine import INDEX_LOOKUPS_ONLY, make_engine
+from tasks.pipeline import is_transient
 from tasks.services import ServiceHolder
 
 BEAT = {
@@ -52,15 +53,22 @@ def assess_missing(engine: Engine, now: datetime | None = None, budget_s: float 
     started_s = time.monotonic()
     with engine.connect() as connection:
         waiting = devices_without_report(connection, week, MOST_DEVICES)
-    done = 0
+    done = failed = 0
     for device_id, name in waiting:
         if time.monotonic() - started_s > budget_s:
             break
-        assess_station(engine, device_id, name, week)
-        done += 1
+        try:
+            assess_station(engine, device_id, name, week)
+        except Exception as error:
+            if is_transient(error):
+                raise
+            log.exception("drift not assessed", extra={"device": name})
+            failed += 1
+        else:
+            done += 1
     if waiting:
         log.info("drift assessed", extra={"week": f"{week:%Y-%m-%d}", "stations": done, "left": len(waiting) - done})
-    return len(waiting) - done
+    return len(waiting) - done - failed
 
 
 def assess_station(engine: Engine, device_id: int, name: str, week: datetime) -> Drift:

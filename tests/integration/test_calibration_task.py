@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pytest
 from redis import Redis
 from sqlalchemy import Engine, text
 
@@ -189,3 +190,24 @@ def test_a_promotion_keeps_calibrations_and_a_late_reading_keeps_who_judged(engi
     kept = [moment for moment, verdict in last.items() if verdict[0] == second and moment != readings[1_390].time]
     assert len(kept) == 100
     assert [last[moment] for moment in kept] == [after[moment] for moment in kept]
+
+
+def test_a_station_that_cannot_be_calibrated_stops_no_other_and_the_next_call_goes_on(
+    engine: Engine, redis: "Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    using = ingest.services(engine, redis)
+    for device in "abc":
+        ingest.ingest(using, series([1.0, 1.003], device=device, start=NOW - 2 * STEP))
+    begun: list[str] = []
+
+    def calibrate_station(_connection: object, _device_id: int, name: str, *_: object) -> None:
+        begun.append(name)
+        if name == "a":
+            raise ValueError("what is stored of it cannot be")
+
+    monkeypatch.setattr("tasks.calibrate.calibrate_station", calibrate_station)
+    assert calibrate_due(using, NOW) is None
+    assert begun == ["a", "b", "c"]
+    assert calibrate_due(using, NOW, budget_s=-1.0, after=1) == 1
+    assert calibrate_due(using, NOW, after=1) is None
+    assert begun[3:] == ["b", "c"]
