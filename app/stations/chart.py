@@ -108,8 +108,9 @@ def broken_columns(
     names: Sequence[str],
     replaced: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> list[Column]:
-    """Columns of the chosen rows, time first, with a row of nulls in every gap."""
-    gaps = find_gaps(columns.time_us, rows) + 1
+    """Columns of the chosen rows, time first, with a row of nulls in every gap of the first of them."""
+    first = (replaced or {}).get(names[0], columns.values[names[0]])
+    gaps = find_gaps(columns.time_us, first, rows) + 1
     seconds = columns.time_us[rows] / MICROSECONDS
     middles = (seconds[gaps - 1] + seconds[gaps]) / 2 if len(gaps) else np.empty(0)
     result: list[Column] = [[*np.insert(seconds, gaps, middles).round(3).tolist()]]

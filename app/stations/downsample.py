@@ -11,6 +11,9 @@ LINE_BINS = 850
 MARK_BINS = 280
 """Two points per line bin and one per bin of marks: at most 1,980 points a chart."""
 GAP_STEPS = 3.0
+GAP_AROUND = 8
+GAP_AROUND_LEAST = 2
+"""How many steps on either side of one say what is usual there, at most and at least."""
 MICROSECONDS = 1_000_000
 
 
@@ -47,17 +50,38 @@ def choose_marks(time_us: Times, severity: Values, bins: int = MARK_BINS) -> Row
     return np.sort(rows[by_severity[last]])
 
 
-def find_gaps(time_us: Times, rows_drawn: Rows) -> Rows:
+def find_gaps(time_us: Times, value: Values, rows_drawn: Rows, bins: int = LINE_BINS) -> Rows:
     """Positions in ``rows_drawn`` after which the line must be broken.
 
-    A gap is a step of more than three usual ones (the median step of the record), and of more than one bin of what is drawn.
+    A gap is a step of more than three usual ones, and of more than one bin where not every value is drawn. What is usual is
+    judged where the step is: a record may have hours of one reading every five minutes and minutes of one every two seconds.
+    ``static/js/gaps.js`` judges live readings the same way.
+
+    Args:
+        time_us: ascending.
+        value: NaN where nothing is to be drawn.
+        rows_drawn: rows with a value, ascending.
+        bins: as for ``choose_extremes``.
     """
-    if len(time_us) < 3 or len(rows_drawn) < 2:
+    rows = np.flatnonzero(np.isfinite(value))
+    if len(rows) < 3:
         return np.empty(0, dtype=np.int64)
-    usual_us = float(np.median(np.diff(time_us)))
-    drawn_us = np.diff(time_us[rows_drawn])
-    widest_us = GAP_STEPS * max(usual_us, float(np.median(drawn_us)))
-    return np.flatnonzero(drawn_us > widest_us)
+    steps = np.diff(time_us[rows])
+    # At most as many as there are bins can be longer than one: what follows is short, however long the record is.
+    widest_us = int(steps.sum()) // bins if len(rows_drawn) < len(rows) else 0
+    gaps = [step for step in np.flatnonzero(steps > widest_us) if steps[step] > GAP_STEPS * _usual_us(steps, int(step))]
+    found: Rows = np.unique(np.searchsorted(rows_drawn, rows[gaps], side="right") - 1)
+    return found
+
+
+def _usual_us(steps: Times, step: int) -> float:
+    """The usual step around one: the median of those before it or of those after it, whichever is longer.
+
+    Thus a change of pace is no gap. A side with very few steps says nothing, unless there is no other.
+    """
+    sides = (steps[max(0, step - GAP_AROUND) : step], steps[step + 1 : step + 1 + GAP_AROUND])
+    medians = [float(np.median(side)) for side in sides if len(side) >= GAP_AROUND_LEAST]
+    return max(medians) if medians else float(np.median(steps))
 
 
 def _bins(time_us: Times, bins: int) -> Rows:

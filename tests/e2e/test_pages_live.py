@@ -1,6 +1,7 @@
 """The pages in a real browser: they go on by themselves, and come back by themselves."""
 
 import json
+import urllib.error
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,18 +29,23 @@ def _empty(web: System) -> None:
         connection.execute(text("TRUNCATE readings, dead_letters, devices CASCADE"))
 
 
-def send(web: System, token: str, levels: list[float], *, device: str, end: datetime | None = None) -> None:
+def send(
+    web: System, token: str, levels: list[float], *, device: str, end: datetime | None = None, apart_s: float = 60.0
+) -> None:
     """Readings a minute apart, the last one now, by HTTP; returns when they are committed."""
     last = end or datetime.now(UTC)
-    times = [last - timedelta(minutes=len(levels) - 1 - place) for place in range(len(levels))]
+    times = [last - timedelta(seconds=apart_s * (len(levels) - 1 - place)) for place in range(len(levels))]
     body: list[dict[str, Any]] = [
         {"device": device, "time": time.isoformat(), "level_m": level}
         for time, level in zip(times, levels, strict=True)
     ]
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     request = urllib.request.Request(web.http_url + "/api/v1/readings", json.dumps(body).encode(), headers)
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        assert answer.status == 201
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            assert answer.status == 201
+    except urllib.error.HTTPError as refusal:
+        raise AssertionError(refusal.read().decode()) from refusal
 
 
 @pytest.fixture
@@ -105,6 +111,39 @@ def test_the_chart_goes_on_without_reload(web: System, token: str, device: str, 
     expect(page.locator("#head .level")).to_have_text("1.32")
     expect(page.locator("#readings tbody tr").first.locator("td.value").first).to_have_text("1.320")
     assert page.evaluate("window.isStillHere")
+
+
+def test_a_change_of_pace_leaves_the_history_drawn(web: System, token: str, device: str, open_page: OpenPage) -> None:
+    """Twelve hours at five minutes, then more readings than those at two seconds, before and while one looks."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    live = now - timedelta(minutes=8)
+    send(web, token, [1.0] * 144, device=device, end=live, apart_s=300)
+    send(web, token, [1.0] * 200, device=device, end=live + timedelta(seconds=401), apart_s=2)
+    page = open_page(f"/stations/{device}")
+    until(page, POINTS, 344)
+    breaks = "() => window.streamgauge.chart.content.level[1].filter((level) => level === null).length"
+    assert page.evaluate(breaks) == 0
+    send(web, token, [1.0] * 20, device=device, end=live + timedelta(seconds=441), apart_s=2)
+    until(page, POINTS, 364)
+    assert page.evaluate(breaks) == 0
+    # A real gap is one, until what was missing comes.
+    send(web, token, [1.0] * 5, device=device, end=now, apart_s=2)
+    until(page, POINTS, 369)
+    assert page.evaluate(breaks) == 1
+    send(web, token, [1.0] * 15, device=device, end=now - timedelta(seconds=10), apart_s=2)
+    until(page, POINTS, 384)
+    assert page.evaluate(breaks) == 0
+
+
+def test_a_fault_is_said_with_the_sensor_that_is_off(web: System, token: str, device: str, open_page: OpenPage) -> None:
+    send(web, token, [1.0] * 5, device=device)
+    page = open_page(f"/stations/{device}")
+    because = "(reason) => window.streamgauge.chart.because(reason)"
+    found = {"why": "sensors_disagree", "channel": "pressure_kpa"}
+    assert page.evaluate(because, found) == "the sensors of the device disagree: Pressure"
+    assert page.evaluate(because, found | {"channel": "motor_rpm"}) == "the sensors of the device disagree: motor rpm"
+    assert page.evaluate(because, {"why": "spike"}) == "it stands out from both neighbours"
+    assert page.evaluate(because, {"why": "of a later program"}) == ""
 
 
 def test_ranges_zoom_and_keys_are_addresses(web: System, token: str, device: str, open_page: OpenPage) -> None:

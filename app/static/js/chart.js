@@ -2,22 +2,15 @@
 "use strict";
 
 window.streamgauge.Chart = (() => {
-  const { say, knows, number, locale, now, token, hasPhoneWidth, drawMarks } = window.streamgauge;
+  const { say, knows, number, locale, now, token, hasPhoneWidth, drawMarks, mendGaps } = window.streamgauge;
   const AXIS_WIDTH = 58;
   const MARK_REACH_PX = 9;
   const MOST_POINTS = 4_000;
-  const GAP_STEPS = 3;
   const SPAN_MARGIN = 0.08;
   const [TIME, LEVEL, EXPECTED, LOW, HIGH] = [0, 1, 2, 3, 4];
   // A point of a forecast: time, expected, low, high, method.
   const [AT, AHEAD, LEAST, MOST] = [0, 1, 2, 3];
   const FADED = 0.45;
-
-
-  function median(values) {
-    const sorted = [...values].sort((a, b) => a - b);
-    return sorted.length ? sorted[Math.floor(sorted.length / 2)] : 0;
-  }
 
   // First index whose time is not before the given one.
   function indexOf(times, time) {
@@ -39,6 +32,9 @@ window.streamgauge.Chart = (() => {
       this.readout = readout;
       this.handlers = handlers;
       this.plots = [];
+      // Until when each of the columns is as the server made it.
+      const made = [content.level, ...content.others.map((other) => other.columns)];
+      this.settled = new Map(made.map((columns) => [columns, columns[TIME].at(-1) ?? -Infinity]));
       this.resizing = new ResizeObserver(() => this.resize());
       this.resizing.observe(root);
       this.media = window.matchMedia("(prefers-color-scheme: dark)");
@@ -317,7 +313,7 @@ window.streamgauge.Chart = (() => {
       const flag = (reading.flags || {}).level_m ?? 9;
       const level = reading.level_m ?? null;
       this.put(this.content.level, seconds, [flag === 4 ? null : level, reading.expected_m ?? null, reading.low_m ?? null, reading.high_m ?? null]);
-      if (level !== null) this.putMark(seconds, level, flag, reading.score ?? null, reading.surprise ?? "", reading.reasons?.score?.why);
+      if (level !== null) this.putMark(seconds, level, flag, reading.score ?? null, reading.surprise ?? "", reading.reasons?.score);
       for (const other of this.content.others) if (reading[other.name] != null) this.put(other.columns, seconds, [reading[other.name]]);
       if (flag !== 4) [level, reading.low_m, reading.high_m].forEach((value) => this.widen(value, level));
     }
@@ -329,13 +325,8 @@ window.streamgauge.Chart = (() => {
         values.forEach((value, index) => (columns[index + 1][at] = value));
         return;
       }
-      const last = times.length - 1;
-      if (at > last && last > 2) {
-        const recent = times.slice(-40);
-        const usual = median(recent.slice(1).map((time, index) => time - recent[index]));
-        if (seconds - times[last] > GAP_STEPS * usual) this.insert(columns, at, (seconds + times[last]) / 2, values.map(() => null));
-      }
-      this.insert(columns, indexOf(times, seconds), seconds, values);
+      this.insert(columns, at, seconds, values);
+      mendGaps(columns, at, this.settled.get(columns));
     }
 
     insert(columns, at, seconds, values) {
@@ -349,10 +340,20 @@ window.streamgauge.Chart = (() => {
       const isAnomalous = score !== null && score >= this.content.anomaly;
       if (key !== "good" || isAnomalous) {
         const word = surprise ? say(`surprise.${surprise}`) : "";
-        const why = knows(`why.${reason}`) ? `${word}: ${say(`why.${reason}`)}` : word;
+        const because = this.because(reason);
+        const why = because ? `${word}: ${because}` : word;
         marks.push({ time, level, flag: key, score, surprise, why, text: key === "good" ? "" : say(`flag.${key}`) });
       }
       this.content.marks = marks;
+    }
+
+    // Why it counts as event or fault, with the sensor that is off where one is: as app/verdict.py says it.
+    because(reason) {
+      const key = `why.${reason?.why}`;
+      if (!knows(key)) return "";
+      if (!reason.channel) return say(key);
+      const name = `channel.${reason.channel}`;
+      return say("why.with_channel", { why: say(key), channel: knows(name) ? say(name) : reason.channel.replaceAll("_", " ") });
     }
 
     // The axis grows when the water leaves it, and never shrinks while one looks.

@@ -53,7 +53,42 @@ def test_the_most_severe_mark_of_each_bin_stays() -> None:
 
 def test_gaps_are_steps_of_more_than_three_usual_ones() -> None:
     times = np.array([0, 5, 10, 15, 31, 36, 41, 55, 60]) * MINUTE_US
-    assert find_gaps(times, np.arange(9)).tolist() == [3]
+    assert find_gaps(times, np.ones(9), np.arange(9)).tolist() == [3]
+
+
+def test_a_change_of_pace_is_no_gap() -> None:
+    """A demo's hours at five minutes, then ten minutes and more at two seconds."""
+    history = np.arange(288) * 5 * MINUTE_US
+    for live in (1, 2, 3, 20, 300, 1_000, 5_000):
+        times = np.r_[history, history[-1] + 1_000_000 + np.arange(live) * 2_000_000]
+        value = np.ones(len(times))
+        assert find_gaps(times, value, choose_extremes(times, value)).tolist() == []
+        back = (times[-1] - times)[::-1]
+        assert find_gaps(back, value, choose_extremes(back, value)).tolist() == []
+
+
+def test_a_gap_at_either_pace_is_one() -> None:
+    slow, fast = np.arange(288) * 5 * MINUTE_US, np.arange(400) * 2_000_000
+    slow, fast = slow + (slow > slow[100]) * 30 * MINUTE_US, fast + (fast > fast[200]) * MINUTE_US
+    times = np.r_[slow, slow[-1] + 1_000_000 + fast]
+    assert find_gaps(times, np.ones(len(times)), np.arange(len(times))).tolist() == [100, 288 + 200]
+
+
+def test_failed_readings_in_a_row_are_a_gap_and_a_single_one_is_not() -> None:
+    times, value = np.arange(40) * MINUTE_US, np.ones(40)
+    value[10], value[20:24] = np.nan, np.nan
+    rows = choose_extremes(times, value)
+    assert rows[find_gaps(times, value, rows)].tolist() == [19]
+
+
+def test_where_not_all_is_drawn_gaps_of_less_than_a_bin_are_not_drawn_either() -> None:
+    times = np.arange(20_000) * MINUTE_US
+    times = times + np.arange(20_000) // 50 * 9 * MINUTE_US + (np.arange(20_000) >= 10_000) * 600 * MINUTE_US
+    value = np.sin(np.arange(20_000) / 50)
+    rows = choose_extremes(times, value)
+    gaps = find_gaps(times, value, rows)
+    assert len(gaps) == 1
+    assert times[rows[gaps[0] + 1]] - times[rows[gaps[0]]] > 600 * MINUTE_US
 
 
 def test_ten_years_take_a_moment_and_few_points() -> None:

@@ -8,7 +8,7 @@ from string import Formatter
 import pytest
 
 import app
-from app.i18n import LANGUAGES, Words, catalogue
+from app.i18n import LANGUAGES, SHARED_PREFIX, Words, catalogue
 from app.verdict import State
 
 TEMPLATES = Path(app.__file__).parent / "templates"
@@ -38,7 +38,8 @@ def used_keys() -> set[str]:
     for path in Path(app.__file__).parent.rglob("*.py"):
         keys |= set(re.findall(r"\b(?:t|words\(\))\(\"([a-z0-9_.]+)\"", path.read_text(encoding="utf-8")))
     for path in SCRIPTS.glob("*.js"):
-        keys |= {f"js.{key}" for key in re.findall(r"\bsay\(\"([a-z0-9_.]+)\"", path.read_text(encoding="utf-8"))}
+        said = re.findall(r"\bsay\(\"([a-z0-9_.]+)\"", path.read_text(encoding="utf-8"))
+        keys |= {key if key.startswith(SHARED_PREFIX) else f"js.{key}" for key in said}
     return keys
 
 
