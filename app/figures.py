@@ -10,11 +10,18 @@ from typing import Any
 from app.i18n import Words
 
 NO_VALUE = "\N{EN DASH}"
+ISSUE_STEP_S = 300
+"""A station's forecasts are issued so far apart, or further."""
+INDEPENDENT_MIN = 20
+"""Forecasts overlap: those of one hour, one every five minutes, say little more than one. So many hours say something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errors:
-    """Mean absolute errors in millimetres over the same readings, and what follows from them."""
+    """Mean absolute errors in millimetres over the same readings, and what follows from them.
+
+    ``is_enough``: as forecasts, they are enough for a share to mean anything.
+    """
 
     model: str
     persistence: str
@@ -23,6 +30,7 @@ class Errors:
     coverage: str
     rows: str
     is_better: bool | None
+    is_enough: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,23 +81,25 @@ def rests_on(item: Mapping[str, Any]) -> int:
 
 def figure_row(item: Mapping[str, Any], t: Words) -> FigureRow:
     """The figures of one horizon: an object with ``horizon_s`` (absent: the next reading), ``overall`` and ``moving``."""
+    horizon_s = whole(item.get("horizon_s"))
     return FigureRow(
-        ahead=ahead_text(whole(item.get("horizon_s")), t),
-        overall=_errors(mapping(item.get("overall")), t),
-        moving=_errors(mapping(item.get("moving")), t),
+        ahead=ahead_text(horizon_s, t),
+        overall=_errors(mapping(item.get("overall")), horizon_s, t),
+        moving=_errors(mapping(item.get("moving")), horizon_s, t),
     )
 
 
-def _errors(found: Mapping[str, Any], t: Words) -> Errors:
-    skill = number(found.get("skill"))
+def _errors(found: Mapping[str, Any], horizon_s: int, t: Words) -> Errors:
+    skill, rows = number(found.get("skill")), whole(found.get("rows"))
     return Errors(
         model=millimetres(found.get("model_mae_m"), t),
         persistence=millimetres(found.get("persistence_mae_m"), t),
         average=millimetres(found.get("moving_average_mae_m"), t),
         skill=percent(skill, t, signed=True),
         coverage=percent(found.get("coverage"), t),
-        rows=t.number(whole(found.get("rows")), 0),
+        rows=t.number(rows, 0),
         is_better=None if skill is None else skill > 0,
+        is_enough=rows * ISSUE_STEP_S >= INDEPENDENT_MIN * max(horizon_s, ISSUE_STEP_S),
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from app.i18n import Words
 from app.models.drift import make_drift
 from app.models.form import ALL, BETWEEN, SPANS, Asked, empty_form
-from app.models.presenter import make_model, make_moves, make_scopes
+from app.models.presenter import make_model, make_moves, make_retrainings, make_scopes
 from app.models.runs import make_runs
 from app.session import signed_in_user
 from streamgauge.storage.drift import drift_overview
@@ -18,10 +18,13 @@ from streamgauge.storage.model_aliases import Alias, Promotion, aliases, promoti
 from streamgauge.storage.models import StoredModel, list_models, read_model
 from streamgauge.storage.read_readings import Device, list_devices
 from streamgauge.storage.rescore import list_runs
+from streamgauge.storage.retrainings import retrainings
 
 RUNS_SHOWN = 10
 RUNS_LISTED = 50
 MOVES_SHOWN = 500
+TRAININGS_READ = 50
+TRAININGS_SHOWN = 5
 MODELS_SHOWN = 50
 MOST_STATIONS = 10_000
 ACTING_ROLES = frozenset({"operator", "admin"})
@@ -83,6 +86,7 @@ def read_page(connection: Connection, t: Words, asked: Asked | None = None) -> d
         "models": [make_model(known.models[key], t) for key in sorted(known.models, reverse=True)[:MODELS_SHOWN]],
         "runs": make_runs(runs[:RUNS_SHOWN], known.titles, datetime.now(UTC), t),
         "has_more_runs": len(runs) > RUNS_SHOWN,
+        "trainings": make_retrainings(retrainings(connection, TRAININGS_READ), known.models, t)[:TRAININGS_SHOWN],
         "drift": make_drift(drift_overview(connection), t),
         "stations": known.stations,
         "asked": asked or empty_form(),

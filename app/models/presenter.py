@@ -1,6 +1,7 @@
 """What the models page says of models: which is in use where, what challenges it, what the gate says, who moved what."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,13 +20,25 @@ from app.figures import (
 from app.i18n import Words
 from streamgauge.storage.model_aliases import CHALLENGER, CHAMPION, GENERAL, PROMOTE, Alias, Promotion
 from streamgauge.storage.models import StoredModel
+from streamgauge.storage.retrainings import Retraining
 
 SHORT = 8
 GATES = "gates"
+ALL_STATIONS = "all stations"
+OUTCOMES = frozenset({"challenger", "kept", "unchanged", "too_little", "failed"})
 SHARES = frozenset({"still_water", "better", "nowhere_worse", "coverage", "marked", "floods"})
 ORIGINS = frozenset({"shipped", "retrained", "imported"})
-BY = frozenset({"first start", "upgrade", "retraining"})
+BY = frozenset({"first start", "upgrade", "retraining", "schedule"})
 """What moves aliases without a person."""
+REASONS = {
+    "the model that ships with the program": "moves.reason.shipped",
+    "shipped with a new version": "moves.reason.new_version",
+    "retrained on stored history": "moves.reason.retrained",
+}
+"""What the program itself gives as a reason, and the key of its words; what a person wrote stays as written."""
+UNUSABLE = re.compile(
+    r"model (?P<model>\d+) cannot be used by this version of the program: it was made for other features"
+)
 ACTIONS = frozenset({"promote", "roll_back", "challenge", "withdraw"})
 
 
@@ -109,6 +122,18 @@ class Move:
     by: str
     reason: str
     forced: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingView:
+    """What came of a training, in words; ``detail`` is what the worker wrote down, in English."""
+
+    time: str
+    scope: str
+    outcome: str
+    said: str
+    detail: str
+    by: str
 
 
 def moment(time: datetime | None) -> str:
@@ -301,9 +326,41 @@ def _move(move: Promotion, models: Mapping[int, StoredModel], t: Words) -> Move:
         previous=short(move.previous_model_id),
         previous_id=move.previous_model_id,
         by=who(move.moved_by, t),
-        reason=str(gate.get("reason", "")),
+        reason=_reason(str(gate.get("reason", "")), short, t),
         forced=move.action == PROMOTE
         and move.moved_by not in BY
         and "reason" in gate
         and gate.get("passed") is not True,
+    )
+
+
+def _reason(reason: str, short: Callable[[int | None], str], t: Words) -> str:
+    if reason in REASONS:
+        return t(REASONS[reason])
+    unusable = UNUSABLE.fullmatch(reason)
+    if unusable is None:
+        return reason
+    number = unusable["model"]
+    return t("moves.reason.unusable", model=short(int(number)) or number)
+
+
+def make_retrainings(found: Sequence[Retraining], models: Mapping[int, StoredModel], t: Words) -> list[TrainingView]:
+    """What came of the newest trainings: of each scope its last one, newest first."""
+    newest: dict[str, Retraining] = {}
+    for training in found:
+        newest.setdefault(training.scope, training)
+    return [_training(training, models, t) for training in newest.values()]
+
+
+def _training(training: Retraining, models: Mapping[int, StoredModel], t: Words) -> TrainingView:
+    outcome = training.outcome if training.outcome in OUTCOMES else "failed"
+    model = models.get(training.model_id) if training.model_id is not None else None
+    short = model.sha256[:SHORT] if model else str(training.model_id or "")
+    return TrainingView(
+        time=moment(training.at),
+        scope=t("models.general") if training.scope == ALL_STATIONS else training.scope,
+        outcome=outcome,
+        said=t(f"retraining.{outcome}", model=short),
+        detail=training.detail,
+        by=who(training.by, t),
     )

@@ -175,12 +175,20 @@ def _alarm(item: Mapping[str, Any], titles: Mapping[str, str], t: Words) -> Alar
     return AlarmView(
         device=titles.get(device, device),
         address=f"/stations/{device}?{urlencode(window)}" if window else f"/stations/{device}",
-        time=f"{moment(first)} \N{EN DASH} {moment(last)[11:]}" if first and last else "",
+        time=_stretch(first, last) if first and last else "",
         score=t.number(score, 2) if isinstance(score, int | float) else "",
         surprise=t(f"state.{surprise}") if surprise in SURPRISES else "",
         change=t(f"report.alarm_{change}"),
         is_new=change == "new",
     )
+
+
+def _stretch(first: datetime, last: datetime) -> str:
+    """From when until when: one time if both look the same, and the second without its day if that is the first's."""
+    begins, ends = moment(first), moment(last)
+    if begins == ends:
+        return begins
+    return f"{begins} \N{EN DASH} {ends[11:] if begins[:10] == ends[:10] else ends}"
 
 
 def _time(text: object) -> datetime | None:

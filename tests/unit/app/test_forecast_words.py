@@ -113,3 +113,32 @@ def test_a_surprise_says_whose_it_was_and_why() -> None:
     assert old.key == "anomalous"
     assert surprise_of(0.5, None, None, T) is None
     assert surprise_of(float("nan"), None, None, T) is None
+
+
+def record_of(rows: float, moving: float) -> ForecastRecord:
+    found = {"skill": 0.29, "coverage": 0.9}
+    horizons = [
+        {"horizon_s": horizon_s, "overall": found | {"rows": rows}, "moving": found | {"rows": moving}}
+        for horizon_s in (300, 3_600, 21_600)
+    ]
+    return ForecastRecord(
+        record={"horizons": horizons}, model_sha256="0123456789", model_id=1, through=NOW, updated_at=NOW
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "moving", "enough", "moving_enough"),
+    [
+        (19, 0, [False, False, False], [False] * 3),
+        (82, 30, [True, False, False], [True, False, False]),
+        (240, 239, [True, True, False], [True, False, False]),
+        (1_440, 1_440, [True] * 3, [True] * 3),
+    ],
+)
+def test_shares_of_a_young_record_rest_on_too_little(
+    rows: float, moving: float, enough: list[bool], moving_enough: list[bool]
+) -> None:
+    shown = make_record(record_of(rows, moving), HANOI, T)
+    assert shown
+    assert [row.overall.is_enough for row in shown.rows] == enough
+    assert [row.moving.is_enough for row in shown.rows] == moving_enough
