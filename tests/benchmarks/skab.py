@@ -73,6 +73,7 @@ class Report:
         files, rows, seconds: how much was judged, and how long it took.
         unlabelled: files without labels: decided, not counted.
         skipped: what could not be judged, and why.
+        undecided: rows that were learnt from and not decided, of files that hold no others.
     """
 
     counts: dict[str, dict[str, Counts]] = field(default_factory=dict)
@@ -82,6 +83,7 @@ class Report:
     seconds: float = 0.0
     unlabelled: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    undecided: dict[str, int] = field(default_factory=dict)
 
     def add(self, recording: Recording, labels: BoolArray, alarms: Mapping[str, BoolArray], learn_rows: int) -> None:
         """Count one labelled recording."""
@@ -106,6 +108,7 @@ class Report:
             "after_learning": {detector: counts.figures() for detector, counts in self.later.items()},
             "unlabelled": self.unlabelled,
             "skipped": self.skipped,
+            "undecided_rows": self.undecided,
         }
 
 
@@ -129,6 +132,7 @@ def decide(values: FloatArray, learn_rows: int = LEARN_ROWS) -> Decisions:
     )
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of values near the largest float: their limits are infinite
 def chart(values: FloatArray, learn_rows: int = LEARN_ROWS) -> BoolArray:
     """The moving-average control chart (EWMA, weight 0.2, limits of 3 sigma) of each channel; one beyond is an alarm.
 
@@ -207,6 +211,9 @@ def _lines(recording: Recording, decided: Decisions) -> Iterable[tuple[str, int,
 def _count(report: Report, recording: Recording, decided: Decisions, learn_rows: int) -> None:
     report.files += 1
     report.rows += len(recording.values)
+    if len(recording.values) <= learn_rows:
+        report.undecided[recording.name] = len(recording.values)
+        _say(f"{recording.name}: NOTHING DECIDED: not more than the {learn_rows} rows to learn from (--learn-rows)")
     odd = f", {recording.odd_cells} cells that are no number" if recording.odd_cells else ""
     if recording.labels is None:
         report.unlabelled.append(recording.name)
@@ -263,6 +270,11 @@ def main(arguments: Sequence[str]) -> int:
         _say(f"FAILED: {error}")
         return 1
     print(json.dumps(report.to_json()) if options.json else _table(report))
+    if report.undecided:
+        _say(
+            f"WARNING: {len(report.undecided)} of {report.files} files hold no row after the {options.learn_rows} to learn "
+            "from: nothing was decided there, and each of their anomalies counts as missed (--learn-rows)"
+        )
     _say(
         f"{report.files} files, {report.rows} rows; decisions in {options.decisions}; {len(report.skipped)} not judged"
     )

@@ -19,6 +19,9 @@ DELIMITERS = (";", "\t", ",", "|")
 NUMBER_SHARE = 0.5  # a column with numbers in fewer of its cells is text
 RISING_SHARE = 0.5  # a column that never falls and rises with more of the rows counts rows or time
 ORDINARY_GROUP = "anomaly-free"
+PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
+"""How files of gzip, zip, bzip2, xz and zstd begin."""
+NAMES_SHOWN = 200
 
 
 class Unreadable(Exception):
@@ -77,9 +80,12 @@ def read(path: Path, folder: Path) -> Recording:
         Unreadable: it is empty, cannot be opened, or has no column of numbers that could be a sensor.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace").replace("\x00", "")
+        content = path.read_bytes()
     except OSError as error:
         raise Unreadable(f"it cannot be read: {error}") from error
+    if content.startswith(PACKED):
+        raise Unreadable("it is packed: unpack it first")
+    text = content.decode("utf-8-sig", errors="replace").replace("\x00", "")
     delimiter = _delimiter(text)
     try:
         rows = [
@@ -97,7 +103,7 @@ def read(path: Path, folder: Path) -> Recording:
     time = _time_column(header, columns)
     channels = tuple(name for name in columns if name != time and _is_sensor(name, columns[name]))
     if not channels:
-        raise Unreadable(f"none of its columns {header} holds a sensor's numbers")
+        raise Unreadable(f"none of its columns {ascii(header)[:NAMES_SHOWN]} holds a sensor's numbers")
     name = path.relative_to(folder).as_posix()
     return Recording(
         name=name,
@@ -161,8 +167,8 @@ def _time_column(header: Sequence[str], columns: dict[str, NDArray[np.float64]])
 def _is_sensor(name: str, numbers: NDArray[np.float64]) -> bool:
     if name.lower() in LABELS or np.isfinite(numbers).sum() < NUMBER_SHARE * len(numbers):
         return False
-    steps = np.diff(numbers)
-    counts = len(steps) > 1 and bool((steps >= 0).all() and (steps > 0).mean() > RISING_SHARE)
+    later, earlier = numbers[1:], numbers[:-1]  # compared, as a difference may be more than a float holds
+    counts = len(later) > 1 and bool((later >= earlier).all() and (later > earlier).mean() > RISING_SHARE)
     return not counts  # what only ever rises is a clock or a counter, whatever it is called
 
 

@@ -1,6 +1,7 @@
 """The benchmark on several sensors: it reads what comes, never looks ahead or at a clock, and beats its baselines."""
 
 import csv
+import gzip
 import json
 from pathlib import Path
 
@@ -157,6 +158,42 @@ def test_what_cannot_be_judged_is_named(tmp_path, capsys) -> None:
     skipped = json.loads(capsys.readouterr().out)["skipped"]
     assert "no rows" in skipped["empty.csv"]
     assert "127 readings" in skipped["short.csv"]
+
+
+def test_a_file_that_is_too_short_to_decide_anything_is_warned_of(tmp_path, capsys) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    lines = (FILES / "valve1/0.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "short.csv").write_text("".join(lines[: LEARN_ROWS + 1]), encoding="utf-8")
+    assert run(folder, tmp_path, "--json") == 0
+    out = capsys.readouterr()
+    assert json.loads(out.out)["undecided_rows"] == {"short.csv": LEARN_ROWS}
+    assert "short.csv: NOTHING DECIDED" in out.err
+    assert "WARNING: 1 of 1 files" in out.err
+
+
+def test_what_is_packed_or_no_text_puts_no_raw_bytes_on_the_terminal(tmp_path, capsys) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "packed.csv").write_bytes(gzip.compress((FILES / "valve1/0.csv").read_bytes()))
+    (folder / "noise.csv").write_bytes(b"\x1b[31m\x07\xff\x00abc\n\x1b]0;x\x07\n" * 5)
+    assert run(folder, tmp_path, "--json") == 1
+    out = capsys.readouterr()
+    assert json.loads(out.out)["skipped"]["packed.csv"] == "it is packed: unpack it first"
+    assert (out.out + out.err).replace("\n", "").isprintable()
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_near_the_largest_float_warn_of_nothing(tmp_path, capsys) -> None:
+    rng = np.random.default_rng(7)
+    values = rng.normal(size=(400, 2)).astype(str)
+    values[[50, 300], 0], values[[51, 301], 0] = "1e308", "-1e308"
+    folder = tmp_path / "files"
+    folder.mkdir()
+    rows = "".join(f"2020-01-01;{first};{second};0\n" for first, second in values)
+    (folder / "wild.csv").write_text("datetime;a;b;anomaly\n" + rows, encoding="utf-8")
+    assert run(folder, tmp_path, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["undecided_rows"] == {}
 
 
 def test_its_own_decisions_are_no_recording(tmp_path, capsys) -> None:
