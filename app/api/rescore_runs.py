@@ -1,12 +1,13 @@
 """``/api/v1/rescore-runs``: ask for stored readings to be scored again, follow it, cancel it (docs/rescoring.md)."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from flask import Response, request
+from sqlalchemy import Connection
 from werkzeug.exceptions import BadRequest, Conflict, NotFound
 
 from app.api.access import needs, token_name
@@ -24,6 +25,7 @@ from streamgauge.storage.rescore import (
     Run,
     RunRefused,
     create_run,
+    find_problems,
     list_runs,
     read_run,
     request_cancel,
@@ -43,8 +45,10 @@ MAX_ID = 2**63 - 1
 def post_rescore_run() -> Response:
     """Ask for a run: 202 with the run and its ``Location``; 200 if the same run is open already."""
     try:
-        asked = read_request(request.get_data(), datetime.now(UTC))
+        asked, problems = read_request(request.get_data(), datetime.now(UTC))
         with connections().engine.begin() as connection:
+            if problems:
+                raise RunRefused(_all_problems(connection, asked, problems))
             created = create_run(connection, kind=ON_DEMAND, by=_actor(), **asked)
             if not created.merged:
                 said = {"devices": asked["devices"], "model": asked["model"]}
@@ -95,8 +99,10 @@ def post_rescore_run_cancel(run_id: int) -> Response:
     return json_answer({"run": run_object(_find(run_id))}, 202)
 
 
-def read_request(payload: bytes, now: datetime) -> dict[str, Any]:
-    """The arguments of ``create_run`` in a request's body.
+def read_request(payload: bytes, now: datetime) -> tuple[dict[str, Any], list[FieldProblem]]:
+    """The arguments of ``create_run`` in a request's body, None where one is wrong, and what is wrong with them.
+
+    Problems are fields that are unknown, missing or of another type, and a beginning in the future without an end.
 
     Args:
         payload: the body.
@@ -104,7 +110,6 @@ def read_request(payload: bytes, now: datetime) -> dict[str, Any]:
 
     Raises:
         BadRequest: it is no JSON object.
-        RunRefused: fields that are unknown, missing or of another type.
     """
     if len(payload) > MAX_BODY_BYTES:
         raise BadRequest(f"The body is longer than {MAX_BODY_BYTES} bytes")
@@ -119,9 +124,27 @@ def read_request(payload: bytes, now: datetime) -> dict[str, Any]:
     ][:10]
     asked: dict[str, Any] = {"devices": _devices(body, problems), "model": _model(body, problems)}
     asked |= {"since": _time(body, "from", None, problems), "until": _time(body, "until", now, problems)}
-    if problems:
-        raise RunRefused(problems)
-    return asked
+    if body.get("until") is None and asked["since"] is not None and asked["since"] >= now:
+        problems.append(FieldProblem("from", "must be before now, which stands for until where that is absent"))
+    return asked, problems
+
+
+def _all_problems(
+    connection: Connection, asked: Mapping[str, Any], problems: Sequence[FieldProblem]
+) -> list[FieldProblem]:
+    """What the body shows to be wrong, and what the stored rows show of its other fields."""
+    named = {item.field for item in problems}
+    devices = asked["devices"]
+    found = find_problems(
+        connection,
+        devices=None if devices is None else sorted(set(devices)),
+        since=asked["since"],
+        until=asked["until"],
+        model=asked["model"],
+    )
+    times = {"from", "until"}
+    told = named | times if named & times else named
+    return [*problems, *(item for item in found if item.field not in told)]
 
 
 def run_object(run: Run, *, with_report: bool = True) -> dict[str, Any]:
@@ -177,12 +200,12 @@ def _devices(body: Mapping[str, Any], problems: list[FieldProblem]) -> list[str]
     return None
 
 
-def _model(body: Mapping[str, Any], problems: list[FieldProblem]) -> str:
+def _model(body: Mapping[str, Any], problems: list[FieldProblem]) -> str | None:
     model = body.get("model", "champion")
     if isinstance(model, str):
         return model
     problems.append(FieldProblem("model", "must be champion, challenger or a model's SHA-256"))
-    return ""
+    return None
 
 
 def _time(

@@ -179,11 +179,7 @@ def create_run(
     """
     assert kind in KINDS
     names = None if devices is None else sorted(set(devices))
-    problems = [
-        *_time_problems(since, until),
-        *_device_problems(connection, names),
-        *_model_problems(connection, model),
-    ]
+    problems = find_problems(connection, devices=names, since=since, until=until, model=model)
     if problems:
         raise RunRefused(problems)
     since, until = since.astimezone(UTC), until.astimezone(UTC)
@@ -251,6 +247,22 @@ def _run(row: dict[str, Any]) -> Run:
     rate = done / seconds if seconds and done else None
     eta_s = (row["readings"] - row["readings_done"]) / rate if rate and row["state"] == RUNNING else None
     return Run(**row, readings_per_s=rate, eta_s=eta_s)
+
+
+def find_problems(
+    connection: Connection,
+    *,
+    devices: Sequence[str] | None,
+    since: datetime | None,
+    until: datetime | None,
+    model: str | None,
+) -> list[FieldProblem]:
+    """Everything that is wrong with what a run is asked for; a time or model of None is passed over. See ``create_run``."""
+    return [
+        *(_time_problems(since, until) if since is not None and until is not None else []),
+        *_device_problems(connection, devices),
+        *(_model_problems(connection, model) if model is not None else []),
+    ]
 
 
 def _time_problems(since: datetime, until: datetime) -> list[FieldProblem]:
