@@ -7,6 +7,7 @@ One module, as each has a running system of its own, and that takes longer than 
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -16,6 +17,7 @@ from sqlalchemy import text
 from streamgauge.queue import ALERTS, FORECAST_TASK, make_producer
 from streamgauge.reading import Reading
 from streamgauge.scoring.shipped import shipped_card
+from streamgauge.storage.retrainings import write_retraining
 from tests.e2e.conftest import OpenPage
 from tests.support import model_pages as rows
 from tests.support.ingest import ingest, recorded, services
@@ -230,6 +232,43 @@ def test_where_staying_as_it_is_was_better_the_page_says_so(water: System, open_
     expect(hour).to_contain_text("1 h")
     expect(hour).to_contain_text("+24 %")
     expect(hour).to_contain_text("1\N{NARROW NO-BREAK SPACE}720")
+
+
+def test_a_record_fits_its_place_and_a_young_one_says_that_it_is_young(
+    water: System, open_page: OpenPage, screenshots: Path
+) -> None:
+    young = rows.record()
+    for row in young["horizons"]:
+        row["overall"]["rows"], row["moving"]["rows"] = 81.6, 30.0
+    with water.engine.begin() as connection:
+        rows.add_record(connection, DEVICE, young)
+    page = open_page(f"/stations/{DEVICE}", viewport={"width": 1280, "height": 900})
+    lines = page.locator("#record tbody tr")
+    expect(lines.nth(1)).not_to_contain_text("too few to judge")
+    expect(lines.nth(2)).to_contain_text("too few to judge (82)")
+    expect(lines.nth(2)).not_to_contain_text("%")
+    assert page.evaluate(
+        "(() => { const b = document.querySelector('#record [role=group]'); return b.scrollWidth <= b.clientWidth; })()"
+    )
+    page.locator("#record").screenshot(path=screenshots / "record-young-1280-en.png")
+    with water.engine.begin() as connection:
+        rows.add_record(connection, DEVICE, rows.record())
+    for language in ("en-GB", "vi-VN"):
+        page = open_page(f"/stations/{DEVICE}", language=language, viewport={"width": 390, "height": 844})
+        # What matters is seen before anything is pushed aside.
+        right = page.evaluate("document.querySelector('#record tbody td:nth-child(4)').getBoundingClientRect().right")
+        assert right <= 390
+        page.locator("#record").screenshot(path=screenshots / f"record-phone-{language[:2]}.png")
+
+
+def test_what_came_of_a_training_is_told(water: System, open_page: OpenPage, screenshots: Path) -> None:
+    came_to = {"outcome": "too_little", "model_id": None, "detail": "no station has 14 days", "took_s": 0.0}
+    with water.engine.begin() as connection:
+        write_retraining(connection, by="officer", scope="all stations", came_to=came_to)
+    page = open_page("/models", language="vi-VN")
+    expect(page.locator("[data-outcome=too_little]")).to_contain_text("chưa đủ số liệu")
+    page.locator("#trainings").scroll_into_view_if_needed()
+    page.screenshot(path=screenshots / "trainings-vi.png")
 
 
 def test_a_forecast_of_a_silent_station_fades_and_says_so(water: System, open_page: OpenPage) -> None:
