@@ -141,8 +141,8 @@ def test_nothing_is_lost_or_invented_while_the_broker_is_killed(tmp_path: Path, 
                     done.set()
 
             threading.Thread(target=replay, daemon=True).start()
-            for pause_s in (0.6, 0.9, 0.5):
-                time.sleep(pause_s)
+            for arrived in (100, 250, 400):
+                until(lambda arrived=arrived: len(cloud.stored) >= arrived, 30.0)
                 server.kill()
                 time.sleep(0.3)
                 server.start()
