@@ -107,7 +107,10 @@ def test_a_run_that_has_ended_cannot_be_cancelled(client: FlaskClient, engine: E
         ({"from": "1970-01-01T00:00:00Z", "until": "2020-01-01T00:00:00Z"}, {"from"}),
         ({"from": "9999-12-31T23:59:59-23:00"}, {"from"}),
         ({"from": "2199-01-01T00:00:00Z"}, {"from"}),
-        ({"from": "2199-01-01T00:00:00Z", "chunk": 5, "devices": ["gone"], "model": "0" * 64}, {"from", "chunk", "devices", "model"}),
+        (
+            {"from": "2199-01-01T00:00:00Z", "chunk": 5, "devices": ["gone"], "model": "0" * 64},
+            {"from", "chunk", "devices", "model"},
+        ),
         ({"from": RANGE["until"], "until": RANGE["from"], "chunk": 5}, {"until", "chunk"}),
     ],
 )  # fmt: skip
