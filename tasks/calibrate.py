@@ -1,8 +1,9 @@
-"""Calibration, daily: what is ordinary at each station, from its last month (``streamgauge.scoring.calibrating``).
+"""Calibration, daily, and soon after a station began: what is ordinary there, from its last month.
 
-Beat asks every hour for the stations that are due; each call does what it can in its time. A calibration counts from ``LEAD``
-after it was made: no worker has judged a reading of that time yet, and none remembers for so long that there was none. So every
-reading is judged with the calibration that re-scoring will find for its time.
+Beat asks every ten minutes for the stations that are due; each call does what it can in its time. A calibration
+(``streamgauge.scoring.calibrating``) counts from ``LEAD`` after it was made: no worker has judged a reading of that time yet, and
+none remembers for so long that there was none. So every reading is judged with the calibration that re-scoring will find for its
+time.
 """
 
 import logging
@@ -32,8 +33,8 @@ from tasks.services import ServiceHolder
 BEAT = {
     "calibrate": {
         "task": CALIBRATE_TASK,
-        "schedule": crontab(minute="22"),
-        "options": {"queue": BATCH, "expires": 3_000},
+        "schedule": crontab(minute="2-59/10"),
+        "options": {"queue": BATCH, "expires": 540},
     }
 }
 WINDOW = timedelta(days=30)
@@ -53,7 +54,7 @@ def calibrate_due(
     """Calibrate the stations that are due; returns after which one to go on where time was short, else ``None``.
 
     A station without enough ordinary readings gets a calibration no more than it needs one: it keeps what it has, and is
-    looked at again in the next hour. One that cannot be calibrated is told in the log and stops no other.
+    looked at again with the next call. One that cannot be calibrated is told in the log and stops no other.
 
     Args:
         services: of this worker.

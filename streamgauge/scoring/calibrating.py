@@ -44,14 +44,19 @@ from streamgauge.scoring.chart import WEIGHTS, expect_by_chart
 from streamgauge.scoring.judge import HALF_WIDTH_MIN_M, Expects, distance, expect_bare, widened
 from streamgauge.scoring.model import Expected
 from streamgauge.scoring.recent import Recent, look_back
-from streamgauge.scoring.surprise import shape_of
+from streamgauge.scoring.surprise import LEAPS, shape_of
 from streamgauge.units import MICROSECONDS_PER_SECOND
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-ROWS_MIN = 500
-"""With fewer ordinary readings nothing is concluded: the shipped calibration stays."""
+ROWS_MIN = 200
+"""With fewer ordinary readings nothing is concluded: the shipped calibration stays. So many place the 95 % bounds within ±1.5 %
+of the readings (standard error √(0.05 · 0.95 / 200)); what is rarer is judged cautiously up to ``FIRM_ROWS``."""
+
+LEAPS_SHARE = 0.2
+"""Where leaps mark so many readings of a month whose flags are good, the water leaps: no sensor is off so often, and a station
+that is marked throughout must become ordinary."""
 
 PRIOR_ROWS = 1_000
 """The shipped shares weigh as so many readings of the station's own."""
@@ -72,6 +77,8 @@ CREEP_EVEN = 2.5
 
 _BLOCK_ROWS = 4_096
 _TAU = 0.05
+_OWN_SLOPE = 4.0
+"""Beyond the most surprising of a station's own readings, ten times the measure is taken for so many decades rarer."""
 _SCALE_BOUNDS = (0.3, 5.0)
 
 
@@ -83,6 +90,22 @@ class _Rows:
     model: Expected
     charts: tuple[Expected, ...]
     rough_m: FloatArray
+    fault: NDArray[np.int8]
+
+    @property
+    def leaps(self) -> bool:
+        """Whether leaps mark so many rows that they are the water's way."""
+        return bool(np.count_nonzero(np.isin(self.fault, LEAPS)) >= LEAPS_SHARE * max(len(self.fault), 1))
+
+    def ordinary(self) -> "_Rows":
+        """Without what a fault explains, unless the water leaps."""
+        kept = np.flatnonzero((self.fault == 0) | (np.isin(self.fault, LEAPS) & self.leaps))
+        charts = tuple(_taken(chart, kept) for chart in self.charts)
+        return _Rows(self.level_m[kept], _taken(self.model, kept), charts, self.rough_m[kept], self.fault[kept])
+
+
+def _taken(expected: Expected, rows: IntArray) -> Expected:
+    return Expected(*(getattr(expected, name)[rows] for name in Expected.__slots__))
 
 
 def calibrate(
@@ -113,7 +136,7 @@ def calibrate(
     if len(rows.level_m) < ROWS_MIN:
         return None
     found = _from_rows(rows, before or prior, prior)
-    return replace(found, creeps=creeping(time_us, level_m))
+    return replace(found, creeps=creeping(time_us, level_m), leaps=rows.leaps)
 
 
 def ship(model: Expects, records: Sequence[tuple[IntArray, FloatArray]]) -> Calibration:
@@ -175,11 +198,9 @@ def _ordinary(model: Expects | None, time_us: IntArray, level_m: FloatArray, par
     for targets in _blocks(np.flatnonzero(np.isin(checked.flags, (Flag.GOOD, Flag.NOT_EVALUATED)))):
         recent = look_back(station, time_us, level_m, checked, targets)
         shape = shape_of(recent, checked.take(targets), np.zeros(len(targets)))
-        kept = np.flatnonzero(shape.fault == 0)
-        bare = expect_bare(model, station, time_us, level_m, targets[kept], checked)
-        charts = tuple(_charts(recent.take(kept)))
-        parts.append(_Rows(level_m[targets[kept]], bare, charts, shape.rough_m[kept]))
-    return _joined(parts)
+        bare = expect_bare(model, station, time_us, level_m, targets, checked)
+        parts.append(_Rows(level_m[targets], bare, tuple(_charts(recent)), shape.rough_m, shape.fault))
+    return _joined(parts).ordinary()
 
 
 def _blocks(rows: IntArray) -> Iterator[IntArray]:
@@ -198,7 +219,8 @@ def _joined(parts: list[_Rows]) -> _Rows:
 
     charts = tuple(expected(lambda part, place=place: part.charts[place]) for place in range(len(WEIGHTS)))  # type: ignore[misc]
     level_m, rough_m = _together([part.level_m for part in parts]), _together([part.rough_m for part in parts])
-    return _Rows(level_m, expected(lambda part: part.model), charts, rough_m)
+    fault = np.concatenate([np.empty(0, dtype=np.int8), *(part.fault for part in parts)])
+    return _Rows(level_m, expected(lambda part: part.model), charts, rough_m, fault)
 
 
 def _together(parts: list[FloatArray]) -> FloatArray:
@@ -267,9 +289,18 @@ def _tail(measure: FloatArray, prior: Tail) -> Tail:
     share = (own + PRIOR_ROWS * shipped) / (len(measure) + PRIOR_ROWS)
     # The first value that no more than a share of the readings reach.
     places = np.searchsorted(-share, -np.array(SHARES), side="left")
-    values = np.maximum.accumulate(grid[np.minimum(places, rows - 1)])
+    values = np.maximum(grid[np.minimum(places, rows - 1)], _beyond(measure))
+    values = np.maximum.accumulate(values)
     values[-1] = max(values[-1], prior.values[-1] * 1e-3)
     return Tail(tuple(values.tolist()), _slope(values, prior.slope))
+
+
+def _beyond(measure: FloatArray) -> FloatArray:
+    """How large a measure may be that is rarer than one reading in all there were: as for a tail of ``_OWN_SLOPE`` decades."""
+    if len(measure) == 0:
+        return np.zeros(len(SHARES))
+    rarer = 1.0 / (len(measure) * np.array(SHARES))
+    return np.where(rarer > 1.0, measure[-1] * np.maximum(rarer, 1.0) ** (1.0 / _OWN_SLOPE), 0.0)
 
 
 def _grid(prior: Tail) -> FloatArray:

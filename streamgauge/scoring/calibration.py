@@ -34,6 +34,12 @@ KNOT_DECADES: FloatArray = np.concatenate([[0.0], -np.log10(np.array(SHARES))])
 METHODS = ("model", "chart")
 """Who says what is expected: the trained model, or the control chart."""
 
+FIRM_ROWS = 1_000
+"""A calibration on fewer ordinary readings does not know the station's rare ones: its verdicts stay cautious."""
+
+CAUTIOUS_VALUES = (0.35, 0.7, 1.0, 1.3, 1.7, 2.0, 2.4, 3.1, 4.0, 5.0, 8.0, 14.0)
+"""At least so far from what is expected, in half-widths, are ``SHARES`` of the readings of a station that is not known yet."""
+
 SLOPE_LEAST, SLOPE_MOST = 0.5, 20.0
 SCALE_LEAST, SCALE_MOST = 0.05, 20.0
 LEAST_MOST_M = 1.0
@@ -107,6 +113,7 @@ class Calibration:
         rough: the tail of the roughness (``streamgauge.scoring.surprise``), metres.
         rows: how many ordinary readings it rests on; 0: none of the station's own.
         creeps: 1 if the station's level rose steadily and slowly for days before, as a sensor drifts; −1 if it fell so.
+        leaps: whether its water leaps, as pumps and gates make it: a leap then is no fault.
         vector: all its numbers in one array, for ``Applied``.
     """
 
@@ -117,6 +124,7 @@ class Calibration:
     rough: Tail
     rows: int = 0
     creeps: int = 0
+    leaps: bool = False
     vector: FloatArray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -127,6 +135,7 @@ class Calibration:
         if self.creeps not in {-1, 0, 1} or self.rows < 0:
             raise InvalidCalibration("a calibration creeps by −1, 0 or 1, and rests on 0 or more rows")
         numbers = [float(self.method == "chart"), self.chart_weight, float(self.creeps)]
+        numbers += [float(self.rows < FIRM_ROWS), float(self.leaps)]
         for band in (self.model, self.chart):
             numbers += [band.low_scale, band.high_scale, band.low_least_m, band.high_least_m]
             numbers += [band.tail.slope, 0.0, *band.tail.values]
@@ -138,7 +147,7 @@ class Calibration:
         body = {name: asdict(getattr(self, name)) for name in ("model", "chart", "rough")}
         for band in (body["model"], body["chart"]):
             band["loss_m"] = None if math.isnan(band["loss_m"]) else band["loss_m"]
-        rest = {name: getattr(self, name) for name in ("method", "chart_weight", "rows", "creeps")}
+        rest = {name: getattr(self, name) for name in ("method", "chart_weight", "rows", "creeps", "leaps")}
         return {"version": VERSION, **rest, **body}
 
     @classmethod
@@ -161,6 +170,7 @@ class Calibration:
                 rough=_tail(body["rough"]),
                 rows=int(body["rows"]),
                 creeps=int(body["creeps"]),
+                leaps=bool(body.get("leaps", False)),
             )
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             shown = json.dumps(body, default=str)[:200]
@@ -186,7 +196,7 @@ def _tail(body: Mapping[str, Any]) -> Tail:
 
 
 _KNOTS = len(SHARES) + 1
-_HEAD = 3
+_HEAD = 5
 _BAND = 5 + _KNOTS
 
 
@@ -226,6 +236,16 @@ class Applied:
     def creeps(self) -> FloatArray:
         """−1, 0 or 1, float64[m]."""
         return self.numbers[:, 2]
+
+    @property
+    def cautious(self) -> NDArray[np.bool_]:
+        """Whether little or nothing is known of the station itself, bool[m]: its context must say what is usual."""
+        return self.numbers[:, 3] > 0.0
+
+    @property
+    def leaps(self) -> NDArray[np.bool_]:
+        """Whether the station's water leaps, bool[m]."""
+        return self.numbers[:, 4] > 0.0
 
     @property
     def model(self) -> AppliedBand:

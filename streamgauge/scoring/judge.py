@@ -4,7 +4,7 @@ Live, batch and edge call this.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,12 +16,20 @@ from streamgauge.quality.flags import Flag, FlagArray
 from streamgauge.quality.parameters import DEFAULTS, StationParameters
 from streamgauge.quality.series import IntArray
 from streamgauge.scoring.anomaly import EVENT, FAULT, MARKED_DECADES, SURPRISES
-from streamgauge.scoring.calibration import UNCALIBRATED, Applied, AppliedBand, Calibrations, decades, score_of
+from streamgauge.scoring.calibration import (
+    CAUTIOUS_VALUES,
+    UNCALIBRATED,
+    Applied,
+    AppliedBand,
+    Calibrations,
+    decades,
+    score_of,
+)
 from streamgauge.scoring.chart import expect_by_chart
 from streamgauge.scoring.features import FeatureMatrix, FloatArray, build
 from streamgauge.scoring.model import Expected
 from streamgauge.scoring.recent import Recent, look_back
-from streamgauge.scoring.surprise import WHYS, Shape, shape_of
+from streamgauge.scoring.surprise import USUAL_ROUGHER, WHYS, Shape, Usual, shape_of, usual_of
 from streamgauge.units import GAGE_RESOLUTION_M
 
 HALF_WIDTH_MIN_M = GAGE_RESOLUTION_M
@@ -34,6 +42,7 @@ ROUGH_MARGIN = 0.3
 """The roughness may mark half as many ordinary readings as the band: it counts for so many decades less."""
 
 _DISTANCE_MAX = 1e6
+_CAUTIOUS_KNOTS: FloatArray = np.array([0.0, *CAUTIOUS_VALUES])
 _RATE_DIGITS = 4
 
 
@@ -166,10 +175,14 @@ def judge_checked(
     applied = calibrations.apply(station[targets], time_us[targets])
     recent = look_back(station, time_us, level_m, checked, targets)
     bare = expect_bare(model, station, time_us, level_m, targets, checked)
+    usual = usual_of(recent) if applied.cautious.any() else None
     expected, knots, slope = _calibrated(bare, recent, applied)
+    expected, knots, slope = _cautious(expected, knots, slope, applied, usual)
     verdict = _checked_again(checked, level_m, targets, expected, parameters)
     neighbour_m = None if companions is None else companions.sound().neighbour_range_m
-    shape = shape_of(recent, verdict, applied.creeps, None if neighbour_m is None else neighbour_m[targets])
+    no_leaps = applied.leaps if usual is None else applied.leaps | (applied.cautious & ~usual.known)
+    beside_m = None if neighbour_m is None else neighbour_m[targets]
+    shape = _contrasted(shape_of(recent, verdict, applied.creeps, beside_m, no_leaps), applied, usual)
     off = distance(level_m[targets], expected, verdict.flags)
     surprise = _surprise(decades(off, knots, slope), shape, applied, verdict)
     score = np.where(verdict.flags == Flag.FAIL, 1.0, score_of(surprise))
@@ -239,6 +252,27 @@ def _calibrated(bare: Expected, recent: Recent, applied: Applied) -> tuple[Expec
     knots, slope = knots.copy(), slope.copy()
     knots[rows], slope[rows] = chart.knots, chart.slope
     return expected, knots, slope
+
+
+def _cautious(
+    expected: Expected, knots: FloatArray, slope: FloatArray, applied: Applied, usual: Usual | None
+) -> tuple[Expected, FloatArray, FloatArray]:
+    """Where little is known of a station, its band is as wide as its context moved, and its tail no thinner than most have."""
+    if usual is None:
+        return expected, knots, slope
+    rows, middle = applied.cautious, expected.expected_m
+    half_m = np.where(rows, usual.half_m, 0.0)
+    wide = Expected(middle, np.minimum(expected.low_m, middle - half_m), np.maximum(expected.high_m, middle + half_m))
+    knots = np.where(rows[:, np.newaxis], np.maximum(knots, _CAUTIOUS_KNOTS), knots)
+    return wide, knots, slope
+
+
+def _contrasted(shape: Shape, applied: Applied, usual: Usual | None) -> Shape:
+    """Where little is known of a station, only what is rougher than just before is rough."""
+    if usual is None:
+        return shape
+    calm = usual.known & (shape.rough_m > USUAL_ROUGHER * usual.rough_m)
+    return replace(shape, rough_m=np.where(applied.cautious & ~calm, 0.0, shape.rough_m))
 
 
 def _surprise(by_band: FloatArray, shape: Shape, applied: Applied, verdict: Checked) -> FloatArray:

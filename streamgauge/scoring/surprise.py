@@ -50,6 +50,17 @@ _FLICKER_M = 0.0032
 _ROUGH_PART = 0.18
 """Noise gives peaks of a quarter of its mean step; in a flood that chatters the peaks are less than this part of the steps."""
 
+USUAL_LEFT_OUT = 2
+USUAL_ROWS_MIN = 24
+"""With fewer turns in the context, nothing is known of what is usual: 29 readings with the newest, which are left out."""
+USUAL_LARGEST_PARTS = 3.0
+"""The band is at least this part of the largest that was missed: what happens once in 36 readings is no alarm the next time."""
+USUAL_STEP_PART = 0.6
+_TURN_PER_PEAK = 2.3
+"""Of white noise two in five second differences are less than 1.28 σ, and the peaks are about 0.55 σ per reading."""
+USUAL_ROUGHER = 3.0
+"""An unknown station is rough if it is so many times as rough as it was just before."""
+
 CREEP_SPAN_S = 2.5 * SECONDS_PER_HOUR
 CREEP_M_PER_H = (0.001, 0.02)
 """A drift goes on at least for so long, and by so much, to count in a row of a station that creeps."""
@@ -87,7 +98,7 @@ _WHY_OF_CHECK = np.array([WHYS.index(_FAULTY_CHECKS.get(name, "")) for name in C
 """Per check why a reading that it flags is a fault; 0: it leaves that open."""
 
 
-_LEAPS = tuple(WHYS.index(name) for name in ("falls_faster_than_water", "stays_after_leap", "came_back"))
+LEAPS = tuple(WHYS.index(name) for name in ("falls_faster_than_water", "stays_after_leap", "came_back"))
 """Shapes that a gate or a pump makes as well as a sensor."""
 
 NEIGHBOUR_MOVED_M = 0.05
@@ -112,8 +123,68 @@ class Shape:
     beside: NDArray[np.int8]
 
 
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What the readings before each row say of its station, of which nothing else is known.
+
+    Attributes:
+        half_m: the band is at least so wide to both sides, float64[m]; 0: nothing is known.
+        rough_m: the peaks before those that count now, float64[m]; NaN: too few are known.
+        known: whether there are enough readings for both, bool[m].
+    """
+
+    half_m: FloatArray
+    rough_m: FloatArray
+    known: BoolArray
+
+
+def usual_of(recent: Recent) -> Usual:
+    """How the readings before each row moved: the steps and turns that a forecast could miss there.
+
+    The row itself and the newest readings before it are left out, so that what begins now does not excuse itself.
+    """
+    step_m = np.abs(recent.level_m[1:-1] - recent.level_m[2:])
+    turn_m = np.abs(recent.level_m[1:-2] - 2.0 * recent.level_m[2:-1] + recent.level_m[3:])
+    missed = np.fmin(step_m[USUAL_LEFT_OUT:-1], turn_m[USUAL_LEFT_OUT:])
+    turned = turn_m[USUAL_LEFT_OUT:]
+    count = np.count_nonzero(~np.isnan(turned), axis=0)
+    known = count >= USUAL_ROWS_MIN
+    largest = np.sort(np.nan_to_num(np.fmax(missed, turned / 2)), axis=0)
+    often = largest[np.maximum(len(largest) - 1 - count // 10, 0), np.arange(len(count))]
+    half_m = np.fmax(often, largest[-1] / USUAL_LARGEST_PARTS)
+    # A model of streams follows a tide, which moves at every step, only in part.
+    half_m = np.fmax(half_m, USUAL_STEP_PART * _middle(step_m[USUAL_LEFT_OUT:], 0.5))
+    before = turn_m[ROUGH_ROWS + 1 :]
+    signed_m = recent.level_m[:-1] - recent.level_m[1:]
+    # Of noise every turn tells; of a sawtooth, which turns at few readings, the peaks themselves.
+    rough_m = np.maximum(_middle(before, 0.4) / _TURN_PER_PEAK, _peaks(signed_m[-ROUGH_ROWS - 1 :]))
+    return Usual(half_m, rough_m, known)
+
+
+def _middle(size_m: FloatArray, share: float) -> FloatArray:
+    """The size that so great a share of each row's known ones does not exceed; 0 where none is known."""
+    ordered = np.sort(np.where(np.isnan(size_m), np.inf, size_m), axis=0)
+    place = (np.count_nonzero(np.isfinite(ordered), axis=0) * share).astype(np.int64)
+    found = ordered[np.minimum(place, len(ordered) - 1), np.arange(size_m.shape[1])]
+    return np.asarray(np.where(np.isfinite(found), found, 0.0), dtype=np.float64)
+
+
+def _peaks(step_m: FloatArray) -> FloatArray:
+    """The mean height of the peaks, as in ``_roughness``, whatever their share; NaN: too few are known."""
+    after, before = step_m[:-1], step_m[1:]
+    count = np.count_nonzero(~(np.isnan(after) | np.isnan(before)), axis=0)
+    peaks = np.where(after * before < 0.0, np.minimum(np.abs(after), np.abs(before)), 0.0)
+    peaks.sort(axis=0)
+    mean_m: FloatArray = peaks[:-_ROUGH_TRIMMED].sum(axis=0) / np.maximum(count - _ROUGH_TRIMMED, 1)
+    return np.where(count >= _ROUGH_KNOWN_MIN, mean_m, np.nan)
+
+
 def shape_of(
-    recent: Recent, checked: Checked, creeps: FloatArray, neighbour_range_m: FloatArray | None = None
+    recent: Recent,
+    checked: Checked,
+    creeps: FloatArray,
+    neighbour_range_m: FloatArray | None = None,
+    no_leaps: BoolArray | None = None,
 ) -> Shape:
     """What the last readings of some rows look like.
 
@@ -122,6 +193,7 @@ def shape_of(
         checked: the verdicts on the rows.
         creeps: the direction in which each row's station creeps, −1, 0 or 1, float64[m].
         neighbour_range_m: by how much the neighbour that moved most did so in the hours before (``quality.companions``).
+        no_leaps: rows in which a leap is no fault: the station's water leaps, or too little is known of it, bool[m].
     """
     step_m = recent.level_m[:-1] - recent.level_m[1:]
     span_s = recent.age_s[1:] - recent.age_s[:-1]
@@ -138,7 +210,12 @@ def shape_of(
         _after_falls(recent, step_m, falls, fault)
     fault[_came_back(recent, step_m)] = WHYS.index("came_back")
     beside = _beside(recent, neighbour_range_m)
-    fault[(beside == WHYS.index("neighbours_agree")) & np.isin(fault, _LEAPS)] = 0
+    of_leaps = np.isin(fault, LEAPS)
+    if of_leaps.any():
+        excused = beside == WHYS.index("neighbours_agree")
+        excused |= False if no_leaps is None else no_leaps
+        excused[np.flatnonzero(of_leaps)] |= _recurs(step_m[:, of_leaps])
+        fault[of_leaps & excused] = 0
     found = _WHY_OF_CHECK[checked.reason_check]
     fault = np.where(found > 0, found, fault)
     fault[(checked.flags == Flag.FAIL) & (fault == 0)] = WHYS.index("failed_check")
@@ -185,6 +262,30 @@ def _after_falls(recent: Recent, step_m: FloatArray, falls: BoolArray, fault: ND
     fault[columns[way_off & later & (now_m <= fall_m / 2)]] = WHYS.index("stays_after_leap")
     back = way_off & later & (np.abs(now_m - fall_m) <= fall_m / 4) & (steps[0] > fall_m / 2)
     fault[columns[back | (~way_off & ~later)]] = WHYS.index("came_back")
+
+
+def _recurs(step_m: FloatArray) -> BoolArray:
+    """Whether each row's last great leap is the water's way: there were such before, as a pump makes them.
+
+    One is enough if the way back was slow, as a sump fills; a sensor that drops out comes back by a leap. Then two are needed.
+
+    Args:
+        step_m: newest first, float64[RECENT_ROWS, m].
+    """
+    steps = np.nan_to_num(step_m)
+    place, number = np.argmin(steps, axis=0), np.arange(steps.shape[1])
+    # The newest fall of the greatest ones: the one in question.
+    great = steps <= 0.6 * steps[place, number]
+    great &= steps < -LEAP_MIN_M
+    newest = np.argmax(great, axis=0)
+    size = -steps[newest, number]
+    rows = np.arange(len(steps))[:, np.newaxis]
+    older = (rows > newest + PULSE_ROWS) & (steps < -LEAP_MIN_M) & (steps <= -0.6 * size) & (steps >= -1.7 * size)
+    some, last = older.any(axis=0), np.argmax(older, axis=0)
+    between = (rows > newest) & (rows < last)
+    slow = np.where(between, steps, 0.0).max(axis=0) <= 0.5 * size
+    found: BoolArray = great.any(axis=0) & ((some & slow) | (np.count_nonzero(older, axis=0) >= 2))
+    return found
 
 
 def _came_back(recent: Recent, step_m: FloatArray) -> BoolArray:

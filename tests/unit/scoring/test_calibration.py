@@ -108,7 +108,7 @@ def test_each_reading_gets_the_calibration_that_was_valid_at_its_time():
 
 
 def test_a_station_is_calibrated_to_what_it_does(dead_run):
-    """The shipped band holds 82 % of this unseen site's readings; its display flickers where the trained site's stands still."""
+    """This unseen site's display flickers where the trained site's stands still."""
     record, found = dead_run
     model, rows = EdgeModel.load(), np.arange(len(record.time_us))
     share = {}
@@ -118,7 +118,7 @@ def test_a_station_is_calibrated_to_what_it_does(dead_run):
         share[name] = inside.mean()
         marked = np.count_nonzero(judged.score >= ANOMALY_SCORE)
         assert marked <= 6
-    assert share["shipped"] < 0.85
+    assert share["shipped"] > 0.9, "the band of a station that is not known is as wide as its context moved"
     assert share["own"] > 0.9
     assert found.method == "model"
 
