@@ -62,7 +62,9 @@ _DEVICE = (
     "SELECT id, name, display_name, silence_limit_s, registered_at, gross_min_m, gross_max_m, time_zone, datum, "
     "latitude, longitude, dev_eui, model FROM devices"
 )
-_ROW_FIELDS = ", ".join((*FLOAT_FIELDS, "seq", "extra", "flags", "reasons", *SCORED, "surprise", "received_at", "stored_at"))
+_ROW_FIELDS = ", ".join(
+    (*FLOAT_FIELDS, "seq", "extra", "flags", "reasons", *SCORED, "surprise", "received_at", "stored_at")
+)
 
 
 def find_device(connection: Connection, name: str) -> Device | None:
