@@ -4,7 +4,7 @@ Every variable begins with ``STREAMGAUGE_``; ``NAME_FILE`` names a file to read 
 reports every bad key at once, and unknown keys too, as a misspelt setting is otherwise a silent default.
 """
 
-from streamgauge.settings.cloud import MigrationSettings, SubscriberSettings, WebSettings, WorkerSettings
+from streamgauge.settings.cloud import MigrationSettings, SubscriberSettings, WorkerSettings
 from streamgauge.settings.common import (
     EARLIEST_READING_TIME,
     CommonSettings,
@@ -16,6 +16,7 @@ from streamgauge.settings.common import (
 from streamgauge.settings.declare import PREFIX
 from streamgauge.settings.edge import GatewaySettings, SimulatorSettings
 from streamgauge.settings.load import FOREIGN_KEYS, FOREIGN_PREFIXES, PARTS, SettingDoc, document, load
+from streamgauge.settings.web import WebSettings
 
 __all__ = [
     "EARLIEST_READING_TIME",

@@ -1,10 +1,10 @@
-"""Settings of the parts that run in the cloud: subscriber, workers, web, migrations."""
+"""Settings of the parts that run in the cloud: subscriber, workers, migrations."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from streamgauge.settings.common import CommonSettings, LimitSettings, MqttSettings, QueueSettings, StoreSettings
-from streamgauge.settings.declare import flag, name, path, seconds, secret_key, setting, url, whole
+from streamgauge.settings.declare import flag, name, path, seconds, setting, url, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,45 +172,6 @@ class WorkerSettings(CommonSettings, StoreSettings, QueueSettings, LimitSettings
     )
     worker_metrics_host: str = setting(
         "WORKER_METRICS_HOST", str, "Address that the workers' `/metrics` is bound to.", default="127.0.0.1"
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class WebSettings(CommonSettings, StoreSettings, LimitSettings):
-    """The web and API processes."""
-
-    secret_key: str = setting(
-        "SECRET_KEY",
-        secret_key,
-        "Signs sessions; at least 32 random characters, the same on every replica.",
-        secret=True,
-    )
-    http_port: int = setting("HTTP_PORT", whole(1, 65_535), "Port of the web server.", default=8000)
-    http_host: str = setting("HTTP_HOST", str, "Address that the web server is bound to.", default="127.0.0.1")
-    task_max_readings: int = setting(
-        "TASK_MAX_READINGS",
-        whole(1, 5_000),
-        "Most readings that share one Celery task; 1 gives strictly one task per reading.",
-        default=500,
-    )
-    commit_timeout_s: float = setting(
-        "COMMIT_TIMEOUT_S",
-        seconds(0.1, 60),
-        "How long `POST /readings` waits for the commit before it answers 503.",
-        default=5.0,
-    )
-    live_backlog_events: int = setting(
-        "LIVE_BACKLOG_EVENTS",
-        whole(8, 100_000),
-        "Events kept for one slow browser before it is told to ask anew.",
-        default=256,
-    )
-    cookie_secure: bool = setting("COOKIE_SECURE", flag, "Send the session cookie over HTTPS only.", default=True)
-    trusted_proxies: int = setting(
-        "TRUSTED_PROXIES", whole(0, 10), "How many proxies in front of us set X-Forwarded-*.", default=0
-    )
-    flower_url: str | None = setting(
-        "FLOWER_URL", url("http", "https"), "Where operators reach Flower; linked from the pages.", default=None
     )
 
 

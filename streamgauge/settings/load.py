@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from streamgauge.errors import SettingsError
-from streamgauge.settings.cloud import MigrationSettings, SubscriberSettings, WebSettings, WorkerSettings
+from streamgauge.settings.cloud import MigrationSettings, SubscriberSettings, WorkerSettings
 from streamgauge.settings.declare import PREFIX
 from streamgauge.settings.edge import GatewaySettings, SimulatorSettings
+from streamgauge.settings.web import WebSettings
 
 FOREIGN_KEYS = frozenset(
     {"HOME", "HTTP_URL", "FLOWER_URL", "API_TOKEN", "NO_SKIPS", "DEV_PASSWORD", "GATEWAY_UDP", "GATEWAY_URL"}

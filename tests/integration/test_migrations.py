@@ -21,7 +21,8 @@ CONTRACT_TABLES = {
 }  # fmt: skip
 OUR_TABLES = {
     "model_files", "model_aliases", "model_promotions", "calibrations", "scores", "rescore_chunks", "forecasts",
-    "forecast_tracks", "drift_reports",
+    "forecast_tracks", "drift_reports", "sessions", "station_notes", "station_photos", "corrections", "correction_flags",
+    "rollup_pending", "rollup_state",
 }  # fmt: skip
 TABLES = CONTRACT_TABLES | OUR_TABLES
 NOT_OURS = ("alembic_version", "readings_1", "readings_2", "scores_1", "scores_2")
@@ -53,7 +54,7 @@ def test_up_down_and_up_again(fresh: str) -> None:
     assert tables(fresh) == set()
     migrate(fresh)
     assert tables(fresh) == TABLES
-    assert "0003" in migrate(fresh, "current")
+    assert "0004" in migrate(fresh, "current")
 
 
 def test_each_revision_keeps_the_rows_of_the_one_before(fresh: str) -> None:
@@ -91,6 +92,38 @@ def test_what_the_program_before_writes_still_goes_in_after_the_third_revision(f
             connection.execute(text("INSERT INTO model_aliases (device_id, alias, model_id) VALUES (0, 'winner', 1)"))
     engine.dispose()
     assert origins == ["shipped"]
+
+
+def test_what_the_program_before_writes_still_goes_in_after_the_fourth_revision(fresh: str) -> None:
+    migrate(fresh, "upgrade", "0003")
+    engine = make_engine(fresh)
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO devices (name) VALUES ('weir')"))
+        connection.execute(
+            text("INSERT INTO readings_hourly SELECT id, now(), 'level_m', 1, 0.5, 0.5, 0.5 FROM devices")
+        )
+    migrate(fresh)
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO users (name, password_hash, role) VALUES ('duty', 'x', 'operator')"))
+        connection.execute(text("INSERT INTO api_tokens (name, token_sha256, scopes) VALUES ('t', 'x', '{read}')"))
+        # What has no lowest value could not be kept before: it goes on the way down.
+        connection.execute(
+            text("INSERT INTO readings_hourly (device_id, hour, quantity, n) SELECT id, now(), 'flow_m3_s', 0 FROM devices")
+        )
+        with pytest.raises(IntegrityError), connection.begin_nested():
+            connection.execute(text("INSERT INTO rollup_state (id) VALUES (2)"))
+        with pytest.raises(IntegrityError), connection.begin_nested():
+            connection.execute(
+                text(
+                    "INSERT INTO corrections (device_id, quantity, first, last, note, made_by) "
+                    "SELECT id, 'level_m', now(), now(), 'changes nothing', 'duty' FROM devices"
+                )
+            )
+    migrate(fresh, "downgrade", "0003")
+    with engine.connect() as connection:
+        kept = connection.execute(text("SELECT quantity FROM readings_hourly")).scalars().all()
+    engine.dispose()
+    assert kept == ["level_m"]
 
 
 def test_the_tables_are_what_the_code_believes(engine: Engine) -> None:
