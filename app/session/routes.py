@@ -8,10 +8,10 @@ from redis import Redis, RedisError
 
 from app.connections import connections
 from app.i18n import words
+from app.preferences import safe_next
 from app.session.backoff import Guesser, forget, note_failure, wait_left_s
 from app.session.identity import open_session, signed_in_user
 from app.session.passwords import is_right
-from app.templating import safe_next
 from streamgauge.storage.users import User, find_user
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app.templating import safe_next
+from app.preferences import safe_next
 from streamgauge.logs import JsonFormatter
 from tests.support.web import unconnected_app
 

@@ -1,0 +1,122 @@
+"""Words, numbers and times of one language."""
+
+from collections.abc import Iterable
+from datetime import datetime, tzinfo
+
+from babel import Locale
+from babel.dates import format_date, format_time
+from babel.lists import format_list
+from babel.numbers import format_decimal
+
+from app.i18n.catalogues import catalogue
+
+LOCALES = {"en": Locale("en", "GB"), "vi": Locale("vi", "VN")}
+"""Whose conventions count: English has many, and "21 Nov 2026" is the one that cannot be misread."""
+CLIENT_PREFIX = "js."
+"""Keys with this prefix are handed to the scripts of the pages."""
+SHARED_PREFIX = "why."
+"""Keys that pages and scripts both say; scripts have them under their whole name."""
+
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+YEAR_S = 365 * DAY_S
+
+_WRITTEN = {
+    "en": str.maketrans({",": "\N{NARROW NO-BREAK SPACE}", "-": "\N{MINUS SIGN}"}),
+    "vi": str.maketrans({"-": "\N{MINUS SIGN}"}),
+}
+"""Where we write numbers otherwise than the locale: a true minus, and in English no comma that may be read as a decimal one."""
+
+
+class Words:
+    """Words, numbers and times of one language; called with a key, it gives the text.
+
+    ``units`` are the user's ("metric" or "feet"); ``app.measures`` writes lengths by them.
+    """
+
+    def __init__(self, language: str, units: str = "metric") -> None:
+        self.language = language
+        self.units = units
+        self.locale = LOCALES[language]
+        self._catalogue = catalogue(language)
+
+    def __call__(self, key: str, /, **values: object) -> str:
+        """The text of ``key`` with its placeholders filled.
+
+        Raises:
+            KeyError: no such key; a test finds every key that the templates use.
+        """
+        text = self._catalogue.texts[key]
+        return text.format(**values) if values else text
+
+    def knows(self, key: str) -> bool:
+        """Whether there is a text for this key."""
+        return key in self._catalogue.texts
+
+    def count(self, key: str, number: int, /, **values: object) -> str:
+        """The text for so many things, by the plural forms of the language; ``{n}`` is the number.
+
+        Raises:
+            KeyError: no such key with plural forms.
+        """
+        forms = self._catalogue.plurals[key]
+        return forms[self._catalogue.form_of(number)].format(n=self.number(number, 0), **values)
+
+    def number(self, value: float, decimals: int, *, signed: bool = False) -> str:
+        """A number with fixed decimals, written as the language writes it; minus is U+2212 and zero has no sign."""
+        pattern = "#,##0" + ("." + "0" * decimals if decimals else "")
+        text = format_decimal(value, f"+{pattern};-{pattern}" if signed else pattern, locale=self.locale)
+        if not any(digit in text for digit in "123456789"):
+            text = text.lstrip("+-")
+        return text.translate(_WRITTEN[self.language])
+
+    def list(self, items: Iterable[str]) -> str:
+        """Several things in a sentence: "a, b and c"."""
+        return format_list(list(items), locale=self.locale)
+
+    def date(self, time: datetime, zone: tzinfo) -> str:
+        """The day in a zone, for sentences: "21 Nov 2026"."""
+        return format_date(_local(time, zone).date(), "medium", locale=self.locale)
+
+    def time(self, time: datetime, zone: tzinfo, *, seconds: bool = False) -> str:
+        """The time of day in a zone: "14:05", with ``seconds`` "14:05:09"."""
+        return format_time(_local(time, zone), "HH:mm:ss" if seconds else "HH:mm", tzinfo=zone, locale=self.locale)
+
+    def when(self, time: datetime, zone: tzinfo) -> str:
+        """Day and time in a zone, for sentences: "21 Nov 2026, 14:05"."""
+        return self("frame.when", date=self.date(time, zone), time=self.time(time, zone))
+
+    def moment(self, time: datetime, zone: tzinfo, *, seconds: bool = False) -> str:
+        """Day and time in a zone, for tables: "2026-11-21 14:05", which sorts and reads alike in every language (ISO 8601)."""
+        return _local(time, zone).strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
+
+    def age(self, seconds: float) -> str:
+        """How long ago, rounded for people. ``static/js/live.js`` says it the same way while the page is open."""
+        if seconds < MINUTE_S:
+            return self("js.age.now")
+        if seconds < HOUR_S:
+            return self("js.age.minutes", n=int(seconds // MINUTE_S))
+        if seconds < 2 * DAY_S:
+            return self("js.age.hours", n=int(seconds // HOUR_S))
+        if seconds < 2 * YEAR_S:
+            return self("js.age.days", n=int(seconds // DAY_S))
+        return self("js.age.years", n=int(seconds // YEAR_S))
+
+    def duration(self, seconds: float) -> str:
+        """A length of time, rounded for people."""
+        if seconds < HOUR_S:
+            return self("duration.minutes", n=self.number(seconds / MINUTE_S, 0))
+        return self("duration.hours", n=self.number(seconds / HOUR_S, 1 if seconds % HOUR_S else 0))
+
+    def for_scripts(self) -> dict[str, str]:
+        """The texts that scripts need, without their prefix."""
+        return {
+            key.removeprefix(CLIENT_PREFIX): text
+            for key, text in self._catalogue.texts.items()
+            if key.startswith((CLIENT_PREFIX, SHARED_PREFIX))
+        }
+
+
+def _local(time: datetime, zone: tzinfo) -> datetime:
+    if time.tzinfo is None:
+        raise ValueError(f"{time} has no time zone; times are aware from the door on")
+    return time.astimezone(zone)
