@@ -6,16 +6,24 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import (
+    account,
+    admin,
+    alerts,
     api,
     connections,
+    devices,
     errors,
+    frame,
     health,
+    history,
     i18n,
     live,
     models,
+    operations,
     overview,
     request_log,
     security,
+    sensorthings,
     session,
     stations,
     templating,
@@ -24,6 +32,7 @@ from app.request_log import LoggedFlask
 from streamgauge.settings import WebSettings
 
 Surface = Literal["web", "api", "all"]
+PAGES = (overview, stations, alerts, history, devices, models, operations, admin, account)
 
 
 def create_app(settings: WebSettings, surface: Surface = "all") -> Flask:
@@ -54,12 +63,13 @@ def create_app(settings: WebSettings, surface: Surface = "all") -> Flask:
     health.init_app(app)
     session.init_identity(app)
     app.register_blueprint(api.blueprint)
+    app.register_blueprint(sensorthings.blueprint)
     if surface != "api":
         i18n.init_app(app)
         templating.init_app(app)
+        frame.init_app(app)
         session.init_app(app, exempt=api.blueprint)
         live.init_app(app, settings)
-        app.register_blueprint(overview.blueprint)
-        app.register_blueprint(stations.blueprint)
-        app.register_blueprint(models.blueprint)
+        for pages in PAGES:
+            app.register_blueprint(pages.blueprint)
     return app

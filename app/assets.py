@@ -19,7 +19,7 @@ def sources() -> Iterator[Path]:
     """Every file that the style sheet depends on: templates, scripts, its source, and the tools' versions."""
     yield from sorted((APP / "templates").rglob("*.html"))
     yield from sorted((APP / "static" / "js").glob("*.js"))
-    yield APP / "static" / "src" / "app.css"
+    yield from sorted((APP / "static" / "src").rglob("*.css"))
     yield PROJECT / "package-lock.json"
 
 

@@ -1,0 +1,5 @@
+"""The OGC SensorThings API v1.1, to read."""
+
+from app.sensorthings.routes import blueprint
+
+__all__ = ["blueprint"]
