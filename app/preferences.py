@@ -38,7 +38,7 @@ class Preferences:
 
     def zone_of(self, device_time_zone: str) -> ZoneInfo:
         """In which zone a station's times are told: its own, or UTC for a user who wants that and for a name unknown here."""
-        return ZoneInfo(UTC_NAME) if self.times == "utc" else _known_zone(device_time_zone)
+        return ZoneInfo(UTC_NAME) if self.times == "utc" else known_zone(device_time_zone)
 
 
 def preferences() -> Preferences:
@@ -59,7 +59,8 @@ def zone_of(device_time_zone: str) -> ZoneInfo:
     return preferences().zone_of(device_time_zone)
 
 
-def _known_zone(name: str) -> ZoneInfo:
+def known_zone(name: str) -> ZoneInfo:
+    """The zone of this name; UTC for a name that this machine does not know."""
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):

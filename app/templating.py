@@ -8,6 +8,7 @@ from pathlib import Path
 from flask import Flask, url_for
 
 from app import preferences
+from app.measures import measures
 
 STATIC_MAX_AGE_S = 365 * 86_400
 STATIC = Path(__file__).parent / "static"
@@ -25,11 +26,17 @@ def asset(name: str) -> str:
 
 def _context() -> dict[str, object]:
     chosen = preferences.preferences()
-    return {"asset": asset, "preferences": chosen, "theme": chosen.theme, "now_s": time.time}
+    return {
+        "asset": asset,
+        "preferences": chosen,
+        "theme": chosen.theme,
+        "measures": measures(),
+        "now_s": time.time,
+    }
 
 
 def init_app(app: Flask) -> None:
-    """Give templates ``asset``, ``preferences`` and ``theme``, and take preferences."""
+    """Give templates ``asset``, ``preferences``, ``theme`` and ``measures``, and take preferences."""
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     app.context_processor(_context)

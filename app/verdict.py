@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.i18n import Words
+from app.measures import Measures
 from streamgauge.quality.flags import Flag
 from streamgauge.quality.reasons import CHECKS
 from streamgauge.scoring.anomaly import ANOMALY_SCORE
@@ -143,19 +144,17 @@ def state_key(state: State, surprise: Quality | None) -> str:
 
 
 def _amount(reason: Mapping[str, Any], what: str, t: Words) -> str | None:
-    for unit, decimals in (("m", 2), ("m_per_h", 2), ("s", 0)):
+    measures = Measures(t)
+    for unit, write in (("m", measures.length), ("m_per_h", measures.length_per_hour), ("s", t.duration)):
         value = reason.get(f"{what}_{unit}")
         if isinstance(value, int | float):
-            return t.duration(value) if unit == "s" else t(f"unit.{unit}", n=t.number(value, decimals))
+            return write(value)
     return None
 
 
 def rate_text(rate_m_per_h: float | None, t: Words) -> str:
-    """The rate in centimetres per hour, as in "+12 cm/h"; a dash if it is not known."""
-    if rate_m_per_h is None:
-        return t("rate.unknown")
-    centimetres = rate_m_per_h * 100
-    return t("rate.cm_per_h", n=t.number(centimetres, 0 if abs(centimetres) >= 9.95 else 1, signed=True))
+    """The rate in the user's units, as in "+12 cm/h"; a dash if it is not known."""
+    return Measures(t).rate(rate_m_per_h)
 
 
 def freshness(station: StationNow, now: datetime) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from app.stations.presenter import zone_of
+from app.preferences import known_zone
 from streamgauge.storage.read_readings import Device
 
 SPANS: Mapping[str, timedelta] = {
@@ -61,7 +61,7 @@ def read_form(form: Mapping[str, str], stations: Sequence[Device], now: datetime
     if span in SPANS:
         since_time = now - SPANS[span]
     elif span == BETWEEN:
-        zone = zone_of(chosen.time_zone if chosen else "UTC")
+        zone = known_zone(chosen.time_zone if chosen else "UTC")
         since_read, until_read = _local(first, zone), _local(until, zone)
         for name, time in (("from", since_read), ("until", until_read)):
             if time is None:

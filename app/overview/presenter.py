@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.i18n import Words
+from app.measures import Measures
 from app.overview.sparkline import Sparkline, draw
 from app.verdict import (
     Quality,
@@ -12,7 +13,6 @@ from app.verdict import (
     age_s,
     freshness,
     quality_of,
-    rate_text,
     state_key,
     state_of,
     surprise_of,
@@ -52,7 +52,7 @@ def make_cards(
 
 
 def _make_card(station: StationNow, line: Sequence[SparklineBin], now: datetime, t: Words) -> Card:
-    state = state_of(station, now)
+    state, measures = state_of(station, now), Measures(t)
     quality = quality_of(station.level_flag, station.level_reason, t) if station.time else None
     surprise = surprise_of(station.score, station.surprise, station.score_reason, t)
     return Card(
@@ -61,8 +61,8 @@ def _make_card(station: StationNow, line: Sequence[SparklineBin], now: datetime,
         state=state,
         state_key=state_key(state, surprise),
         trend=trend_of(station.rate_m_per_h) if state is not State.SILENT else "unknown",
-        level="\N{EN DASH}" if station.level_m is None else t.number(station.level_m, 2),
-        rate=rate_text(station.rate_m_per_h if state is not State.SILENT else None, t),
+        level=measures.level(station.level_m),
+        rate=measures.rate(station.rate_m_per_h if state is not State.SILENT else None),
         quality=quality if quality and quality.key not in {"good", "unchecked"} else None,
         score=t.number(station.score, 2) if station.score is not None and surprise else None,
         time=format_time(station.time) if station.time else None,

@@ -4,19 +4,22 @@ Times are seconds since 1970. ``live`` is the last event of the live stream that
 equal length: time, level, expected, low, high; null breaks a line.
 ``marks`` holds the points that a line does not show: suspect, failed, anomalous (an event or a fault, where that is known).
 ``forecast`` is what is expected from now on, and ``ahead`` how many seconds of it the window shows beyond now. ``others`` holds
-one chart per quantity.
+one chart per quantity. All lengths are in metres; a script multiplies them by ``factor`` for a user of ``units`` "feet".
+``zone`` is the one in which times are told.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from app.i18n import Words
+from app.measures import Measures
 from app.stations.downsample import MICROSECONDS, choose_extremes, choose_marks, find_gaps
 from app.stations.forecast import Outlook
 from app.stations.window import Window
@@ -44,7 +47,13 @@ class Chart:
 
 
 def make_chart(
-    connection: Connection, device: Device, window: Window, outlook: Outlook | None, live_id: str, t: Words
+    connection: Connection,
+    device: Device,
+    zone: ZoneInfo,
+    window: Window,
+    outlook: Outlook | None,
+    live_id: str,
+    t: Words,
 ) -> Chart:
     """Read a window of a device's record and reduce it to what a screen can show, keeping every peak."""
     columns = read_columns(connection, device.id, window.start, window.end, COLUMNS)
@@ -57,7 +66,9 @@ def make_chart(
     content = {
         "device": device.name,
         "live": live_id,
-        "zone": device.time_zone,
+        "zone": zone.key,
+        "units": t.units,
+        "factor": Measures(t).factor,
         "start": window.start.timestamp(),
         "end": window.end.timestamp() + (window.ahead_s if shown and window.goes_on else 0.0),
         "ahead": window.ahead_s if window.goes_on else 0.0,

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from app.figures import FigureRow, figure_row, mappings, rests_on
 from app.i18n import Words
+from app.measures import Measures
 from app.stations.window import Window
 from app.verdict import FADING_SHARE
 from streamgauge.reading import format_time
@@ -74,7 +75,7 @@ def make_outlook(
     return Outlook(
         issue=issue,
         time=format_time(issue.issued_at),
-        local_time=_clock(issue.issued_at, zone, seconds=True),
+        local_time=t.moment(issue.issued_at, zone),
         age=t.age(age_s),
         freshness="fresh" if share < FADING_SHARE else "fading" if share <= 1 else "old",
         limit_s=limit_s,
@@ -98,19 +99,16 @@ def drawing(issue: IssuedForecast, limit_s: int) -> dict[str, Any]:
 
 
 def _expected(horizon: HorizonForecast, issued_at: datetime, zone: ZoneInfo, t: Words) -> Expected:
+    measures = Measures(t)
     return Expected(
         horizon_s=horizon.horizon_s,
         after=t.duration(horizon.horizon_s),
-        clock=_clock(issued_at + timedelta(seconds=horizon.horizon_s), zone),
-        expected=t.number(horizon.expected_m, 2),
-        low=t.number(horizon.low_m, 2),
-        high=t.number(horizon.high_m, 2),
+        clock=t.time(issued_at + timedelta(seconds=horizon.horizon_s), zone),
+        expected=measures.level(horizon.expected_m),
+        low=measures.level(horizon.low_m),
+        high=measures.level(horizon.high_m),
         stays=horizon.method == PERSISTENCE,
     )
-
-
-def _clock(time: datetime, zone: ZoneInfo, *, seconds: bool = False) -> str:
-    return time.astimezone(zone).strftime("%Y-%m-%d %H:%M" if seconds else "%H:%M")
 
 
 def make_record(record: ForecastRecord | None, zone: ZoneInfo, t: Words) -> Record | None:
@@ -122,5 +120,5 @@ def make_record(record: ForecastRecord | None, zone: ZoneInfo, t: Words) -> Reco
         rows=tuple(figure_row(row, t) for row in rows),
         model=(record.model_sha256 or "")[:SHORT_HASH],
         model_id=record.model_id,
-        through=_clock(record.through, zone, seconds=True),
+        through=t.moment(record.through, zone),
     )

@@ -4,16 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from app.i18n import Words
+from app.measures import Measures
+from app.preferences import UTC_NAME
 from app.verdict import (
     Quality,
     State,
     age_s,
     freshness,
     quality_of,
-    rate_text,
     state_key,
     state_of,
     surprise_of,
@@ -22,9 +23,6 @@ from app.verdict import (
 from streamgauge.quality.flags import Flag
 from streamgauge.reading import QUANTITIES, format_time, is_simulated
 from streamgauge.storage.read_overview import StationNow
-
-UTC_NAME = "UTC"
-DECIMALS = {"level_m": 3, "pressure_kpa": 2, "temperature_c": 1, "flow_m3_s": 3, "rainfall_mm": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,16 +71,8 @@ class Table:
     rows: tuple[Row, ...]
 
 
-def zone_of(name: str) -> ZoneInfo:
-    """The station's zone; UTC for a name that this machine does not know."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
-        return ZoneInfo(UTC_NAME)
-
-
-def make_head(station: StationNow, now: datetime, t: Words) -> Head:
-    """The head of one station."""
+def make_head(station: StationNow, zone: ZoneInfo, now: datetime, t: Words) -> Head:
+    """The head of one station, with its times in a zone."""
     state = state_of(station, now)
     surprise = surprise_of(station.score, station.surprise, station.score_reason, t)
     rate = None if state is State.SILENT else station.rate_m_per_h
@@ -92,13 +82,13 @@ def make_head(station: StationNow, now: datetime, t: Words) -> Head:
         state=state,
         state_key=state_key(state, surprise),
         trend=trend_of(rate),
-        level="\N{EN DASH}" if station.level_m is None else t.number(station.level_m, 2),
-        rate=rate_text(rate, t),
+        level=Measures(t).level(station.level_m),
+        rate=Measures(t).rate(rate),
         quality=quality_of(station.level_flag, station.level_reason, t) if station.time else None,
         surprise=surprise,
         score=t.number(station.score, 2) if station.score is not None and surprise else None,
         time=format_time(station.time) if station.time else None,
-        local_time=local_time(station.time, zone_of(station.time_zone)) if station.time else "",
+        local_time=local_time(station.time, zone) if station.time else "",
         age=t.age(age_s(station, now)) if station.time else t("age.never"),
         freshness=freshness(station, now),
         silence_limit_s=station.silence_limit_s,
@@ -120,9 +110,8 @@ def zone_text(time: datetime, zone: ZoneInfo) -> str:
     return f"{zone.key}, UTC{offset[:3]}:{offset[3:5]}"
 
 
-def make_table(rows: Sequence[Mapping[str, Any]], zone_name: str, now: datetime, t: Words) -> Table:
-    """The table of these readings, with the columns that hold anything."""
-    zone = zone_of(zone_name)
+def make_table(rows: Sequence[Mapping[str, Any]], zone: ZoneInfo, now: datetime, t: Words) -> Table:
+    """The table of these readings, with the columns that hold anything, and its times in a zone."""
     present = [name for name in QUANTITIES if any(row[name] is not None for row in rows)]
     quantities = ("level_m", *(name for name in present if name != "level_m"))
     return Table(
@@ -133,19 +122,15 @@ def make_table(rows: Sequence[Mapping[str, Any]], zone_name: str, now: datetime,
 
 
 def _make_row(row: Mapping[str, Any], quantities: Sequence[str], zone: ZoneInfo, t: Words) -> Row:
-    score = row["score"]
+    score, measures = row["score"], Measures(t)
     flag = (row["flags"] or {}).get("level_m", Flag.MISSING if row["level_m"] is None else None)
     return Row(
         time=local_time(row["time"], zone),
         iso=format_time(row["time"]),
-        values=tuple(_value(row[name], DECIMALS[name], t) for name in quantities),
+        values=tuple(measures.quantity(name, row[name])[0] for name in quantities),
         quality=quality_of(flag, (row["reasons"] or {}).get("level_m"), t),
-        expected=_value(row["expected_m"], 3, t),
-        score=_value(score, 2, t),
+        expected=measures.quantity("level_m", row["expected_m"])[0],
+        score="" if score is None else t.number(score, 2),
         surprise=surprise_of(score, row["surprise"], (row["reasons"] or {}).get("score"), t),
         simulated=is_simulated(row["extra"]),
     )
-
-
-def _value(value: float | None, decimals: int, t: Words) -> str:
-    return "" if value is None else t.number(value, decimals)

@@ -9,10 +9,11 @@ from sqlalchemy import Connection
 from app.connections import connections
 from app.i18n import words
 from app.live.routes import current_live_id
+from app.preferences import zone_of
 from app.session import login_required
 from app.stations.chart import make_chart
 from app.stations.forecast import Outlook, Record, make_outlook, make_record
-from app.stations.presenter import Table, make_head, make_table, zone_of
+from app.stations.presenter import Table, make_head, make_table
 from app.stations.window import ALL, RANGES, Window, choose_window
 from streamgauge.storage.forecasts import forecast_record, newest_forecast
 from streamgauge.storage.read_overview import StationNow, read_stations_now
@@ -33,14 +34,14 @@ def show(device: str) -> str:
         known, station = _find(connection, device)
         window = choose_window(request.args, read_extent(connection, known.id), now, known.silence_limit_s)
         outlook, record = _forecast(connection, known, now)
-        chart = make_chart(connection, known, window, outlook, live_id, words())
+        chart = make_chart(connection, known, zone_of(known.time_zone), window, outlook, live_id, words())
         table = _table(connection, known, window, now)
     template = "stations/_history.html" if "HX-Request" in request.headers else "stations/station.html"
     # "<" would end the script element that the object stands in; JSON may write it as an escape.
     content = orjson.dumps(chart.content).decode().replace("<", "\\u003c")
     return render_template(
         template,
-        head=make_head(station, now, words()),
+        head=make_head(station, zone_of(known.time_zone), now, words()),
         live_id=live_id,
         window=window,
         ranges=[*RANGES, ALL],
@@ -62,7 +63,7 @@ def show_now(device: str) -> str:
         window = choose_window(request.args, read_extent(connection, known.id), now, known.silence_limit_s)
         table = _table(connection, known, window, now)
         outlook, record = _forecast(connection, known, now)
-    head = make_head(station, now, words())
+    head = make_head(station, zone_of(known.time_zone), now, words())
     return render_template("stations/_now.html", head=head, table=table, outlook=outlook, record=record)
 
 
@@ -81,4 +82,4 @@ def _forecast(connection: Connection, device: Device, now: datetime) -> tuple[Ou
 
 def _table(connection: Connection, device: Device, window: Window, now: datetime) -> Table:
     rows = read_newest_rows(connection, device.id, window.start, window.end, TABLE_ROWS)
-    return make_table(rows, device.time_zone, now, words())
+    return make_table(rows, zone_of(device.time_zone), now, words())

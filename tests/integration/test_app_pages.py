@@ -229,6 +229,27 @@ def test_a_simulated_reading_says_so_in_both_languages(client: FlaskClient, engi
         client.post("/preferences", data={"csrf_token": csrf_token(client.get("/").text), "language": "vi"})
 
 
+def test_a_user_of_feet_and_utc_reads_them_everywhere(client: FlaskClient, engine: Engine, redis: Redis) -> None:
+    ingest(services(engine, redis), recent([1.0, 1.1, 1.524]))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE devices SET time_zone = 'Asia/Ho_Chi_Minh'"))
+    page = client.get("/stations/a").text
+    chart = chart_of(page)
+    assert (chart["units"], chart["factor"], chart["zone"]) == ("metric", 1.0, "Asia/Ho_Chi_Minh")
+    assert "1.524" in page
+    assert "UTC+07:00" in page
+    token = csrf_token(client.get("/").text)
+    client.post("/preferences", data={"csrf_token": token, "units": "feet", "times": "utc"})
+    page = client.get("/stations/a").text
+    chart = chart_of(page)
+    assert (chart["units"], chart["factor"], chart["zone"]) == ("feet", 1 / 0.3048, "UTC")
+    assert chart["level"][1][-1] == 1.524
+    assert "UTC+07:00" not in page
+    for shown in (client.get("/").text, page, client.get("/stations/a/now").text):
+        assert re.search(r'<span class="level">5.00</span> <span class="[^"]*">ft</span>', shown)
+        assert "1.52" not in shown.split('id="chart-data"')[0]
+
+
 def test_an_unknown_station_says_what_to_do(client: FlaskClient) -> None:
     answer = client.get("/stations/nowhere")
     assert answer.status_code == 404

@@ -24,7 +24,7 @@ SPOKEN_ATTRIBUTES = {"title", "alt", "placeholder", "label", "aria-label", "aria
 LITERAL_CLASSES = {"sample"}
 """Classes whose text is a command to be pasted, the same in every language."""
 LITERAL_TAGS = {"script", "style", "code", "pre", "kbd", "samp"}
-SAME_ON_PURPOSE = {"app.name"}
+SAME_ON_PURPOSE = {"app.name", "nav.units_feet"}
 """Texts that hold a word and yet are the same in every language."""
 UNIT_AND_SIGN = re.compile(r"(?<!\w)(?:m|mm|cm|ft|in|h|s|kPa|UTC|m³|ft³|°[CF])(?!\w)")
 
@@ -151,7 +151,8 @@ def python_literals(source: str) -> set[str]:
 
 
 def script_literals(source: str) -> set[str]:
-    found = {"".join(groups) for groups in re.findall(r"\"([^\"\n]*)\"|'([^'\n]*)'|`([^`\n]*)`", source)}
+    # One kind of quotes after the other: a template literal may hold others inside.
+    found = {literal for quote in "\"'`" for literal in re.findall(f"{quote}([^{quote}\n]*){quote}", source)}
     filled = {re.sub(r"\$\{[^{}]*\}", HOLE, literal) for literal in found}
     return filled | {f"{CLIENT_PREFIX}{literal}" for literal in filled if literal}
 
