@@ -36,6 +36,10 @@ def position(event_id: str) -> tuple[int, int]:
     return 0, 0
 
 
+Listener = Callable[[set[str] | None], None]
+"""Told of stations that something new was stored for; None: of any, as something may have been missed."""
+
+
 @dataclass(frozen=True)
 class Frames:
     """One event as text frames; the one for browsers that look at everything is made once for all of them."""
@@ -114,6 +118,7 @@ class Hub:
         self._subscriptions: set[Subscription] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._listeners: list[Listener] = []
         self.is_wanted: Callable[[], bool] = lambda: True
         """Becomes false when the process is asked to stop; browsers are then let go."""
         self.is_fed = True
@@ -125,13 +130,22 @@ class Hub:
         with self._lock:
             self._subscriptions.add(subscription)
             LIVE_CLIENTS.set(len(self._subscriptions))
-            if self._thread is None or not self._thread.is_alive():
-                start = threading.Event()
-                self._thread = threading.Thread(target=self._read, args=(start,), name="live-reader", daemon=True)
-                self._thread.start()
-                # Until the reader knows where the stream ends, an event could slip between the page and the socket.
-                start.wait(READER_SOCKET_TIMEOUT_S)
+            self._ensure_reader()
         return subscription
+
+    def listen(self, callback: Listener) -> None:
+        """Have a callback told, on the reader's thread, which stations have something new; it must return quickly."""
+        with self._lock:
+            self._listeners.append(callback)
+            self._ensure_reader()
+
+    def _ensure_reader(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            start = threading.Event()
+            self._thread = threading.Thread(target=self._read, args=(start,), name="live-reader", daemon=True)
+            self._thread.start()
+            # Until the reader knows where the stream ends, an event could slip between the page and the socket.
+            start.wait(READER_SOCKET_TIMEOUT_S)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Forget a browser."""
@@ -176,22 +190,34 @@ class Hub:
         if not self.is_fed:
             log.info("live stream available again")
             self.is_fed = True
-            self._tell(lambda subscription: subscription.put_gap())
+            self._tell_gap()
 
     def _read_once(self, redis: Redis, last_id: str) -> str:
         events = read_after(redis, last_id, block_ms=BLOCK_MS, count=READ_COUNT)
         if not events:
             # An emptied Redis whose clock went back would otherwise never reach our id again.
             if position(newest_id(redis)) < position(last_id):
-                self._tell(lambda subscription: subscription.put_gap())
+                self._tell_gap()
                 return START_ID
             return last_id
         if len(events) == READ_COUNT and position(oldest_id(redis)) > position(events[0].id):
-            self._tell(lambda subscription: subscription.put_gap())
+            self._tell_gap()
         for event in events:
             frames = Frames(event)
             self._tell(partial(Subscription.put, frames=frames))
+        self._tell_listeners({str(item["device"]) for event in events for item in event.readings + event.forecasts})
         return events[-1].id
+
+    def _tell_gap(self) -> None:
+        self._tell(Subscription.put_gap)
+        self._tell_listeners(None)
+
+    def _tell_listeners(self, devices: set[str] | None) -> None:
+        for listener in list(self._listeners):
+            try:
+                listener(devices)
+            except Exception:
+                log.exception("a listener of the live stream failed")
 
     def _tell(self, tell: Callable[[Subscription], None]) -> None:
         with self._lock:

@@ -41,7 +41,8 @@ def current_live_id() -> str:
         return START_ID
 
 
-def _hub() -> Hub:
+def live_hub() -> Hub:
+    """The current application's hub."""
     return cast("Hub", current_app.extensions[_EXTENSION])
 
 
@@ -70,7 +71,7 @@ def refuse_strangers() -> Response | None:
 
 def serve_live(ws: Server) -> None:
     """Send one browser what concerns it until it leaves or we stop."""
-    hub = _hub()
+    hub = live_hub()
     devices = frozenset(request.args.getlist("device")[:MAX_DEVICES])
     after = request.args.get("after", "")
     subscription = hub.subscribe(devices)
