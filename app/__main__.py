@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     admin.set_defaults(run=_create_admin)
     token = commands.add_parser("create-token", help="make an API token, printed once as JSON")
     token.add_argument("--name", required=True, help="what it is for")
-    token.add_argument("--scope", action="append", choices=SCOPES, help="may be given twice (default: read and write)")
+    token.add_argument("--scope", action="append", choices=SCOPES, help="may be given several times (default: all)")
     token.set_defaults(run=_create_token)
     device = commands.add_parser("add-device", help="register a sensor: its DevEUI, model, parameters and installation")
     registration.add_arguments(device)

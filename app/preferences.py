@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, g, redirect, request
 
+from app.declared import public
+
 LANGUAGES = ("en", "vi")
 THEMES = ("auto", "light", "dark")
 UNITS = ("metric", "feet")
@@ -79,6 +81,7 @@ def safe_next(target: str | None) -> str:
 
 
 @blueprint.post("/preferences")
+@public
 def set_preferences() -> Response:
     """Keep what was chosen in cookies, and go back to where one was."""
     response = redirect(safe_next(request.form.get("next")), code=303)

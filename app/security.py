@@ -1,39 +1,81 @@
-"""Headers that keep a browser from doing what these pages never ask for."""
+"""Headers that keep a browser from doing what these pages never ask for; a page asks for more by name."""
 
-from flask import Flask, Response, request
+from typing import Literal
 
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "font-src 'self'",
-        "connect-src 'self'",
-        "manifest-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    )
-)
+from flask import Flask, Response, g, request
+
+from app.declared import public
+
+Kind = Literal["script-src", "style-src", "img-src", "font-src", "connect-src", "media-src", "worker-src"]
+Feature = Literal["camera", "geolocation"]
+
+_SOURCES: dict[str, tuple[str, ...]] = {
+    "default-src": ("'none'",),
+    "script-src": ("'self'",),
+    "style-src": ("'self'",),
+    "img-src": ("'self'", "data:"),
+    "font-src": ("'self'",),
+    "connect-src": ("'self'",),
+    "manifest-src": ("'self'",),
+    "form-action": ("'self'",),
+    "base-uri": ("'none'",),
+    "frame-ancestors": ("'none'",),
+}
+_FEATURES = ("camera", "geolocation", "microphone", "payment", "usb")
 _HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 HSTS = "max-age=31536000"
+
+
+def allow_sources(kind: Kind, *origins: str) -> None:
+    """Let the page that is being made load from these origins too.
+
+    Args:
+        kind: what, by its directive: ``img-src`` for map tiles.
+        origins: scheme and host as ``https://tiles.example``, or a scheme as ``blob:``.
+
+    Raises:
+        ValueError: an origin that would end the directive.
+    """
+    if bad := [origin for origin in origins if not origin or any(character in " ;,\r\n" for character in origin)]:
+        raise ValueError(f"not an origin: {bad[0]!r}")
+    allowed: dict[str, list[str]] = g.setdefault("allowed_sources", {})
+    allowed.setdefault(kind, []).extend(origins)
+
+
+def allow_feature(feature: Feature) -> None:
+    """Let the page that is being made ask the browser for this."""
+    g.setdefault("allowed_features", set()).add(feature)
+
+
+def content_security_policy() -> str:
+    """The policy of the current request's answer."""
+    allowed: dict[str, list[str]] = g.get("allowed_sources", {})
+    kinds = [*_SOURCES, *(kind for kind in allowed if kind not in _SOURCES)]
+    return "; ".join(" ".join((kind, *_SOURCES.get(kind, ()), *dict.fromkeys(allowed.get(kind, ())))) for kind in kinds)
+
+
+def permissions_policy() -> str:
+    """What the current request's page may ask the browser for."""
+    allowed: set[str] = g.get("allowed_features", set())
+    return ", ".join(f"{feature}=({'self' if feature in allowed else ''})" for feature in _FEATURES)
 
 
 def init_app(app: Flask) -> None:
     """Add the headers to every answer."""
     app.after_request(_add_headers)
+    if static := app.view_functions.get("static"):
+        public(static)
 
 
 def _add_headers(response: Response) -> Response:
+    response.headers.setdefault("Content-Security-Policy", content_security_policy())
+    response.headers.setdefault("Permissions-Policy", permissions_policy())
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     if request.is_secure:

@@ -4,16 +4,17 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from functools import wraps
-from typing import Literal, ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar, cast
 
 from flask import Response, g, request
 
 from app.connections import connections
+from app.declared import mark
 from app.errors import problem
 from app.session.identity import signed_in_user
 from streamgauge.storage.api_tokens import ApiToken, use_token
 
-Scope = Literal["read", "write"]
+Scope = Literal["read", "ingest", "write"]
 TOKEN_PREFIX = "sg_"  # noqa: S105 - a mark by which leaked tokens are found, not a secret
 TOKEN_BYTES = 32
 MAX_TOKEN_LENGTH = 256
@@ -32,7 +33,11 @@ def token_sha256(token: str) -> bytes:
 
 
 def needs(scope: Scope) -> Callable[[Callable[P, R]], Callable[P, R | Response]]:
-    """Refuse a call without a token of this scope (``read``: or a session)."""
+    """Refuse a call without a token of this scope.
+
+    ``read``: every GET; a session of the pages may read, too. ``ingest``: readings come in (POST /readings, webhooks). ``write``:
+    whatever else changes something; it implies ``ingest``.
+    """
 
     def decorate(view: Callable[P, R]) -> Callable[P, R | Response]:
         @wraps(view)
@@ -40,7 +45,7 @@ def needs(scope: Scope) -> Callable[[Callable[P, R]], Callable[P, R | Response]]
             refusal = _refusal(scope)
             return view(*args, **kwargs) if refusal is None else refusal
 
-        return guarded
+        return mark(cast("Callable[P, R | Response]", guarded), f"scope:{scope}")
 
     return decorate
 
@@ -57,7 +62,7 @@ def _refusal(scope: Scope) -> Response | None:
         if known is None:
             headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
             return problem(401, "Token not valid", "The bearer token is unknown, expired or revoked.", headers)
-        if scope not in known.scopes:
+        if not known.may(scope):
             return problem(
                 403, "Scope missing", f"This call needs a token with the scope {scope!r}; this one has not got it."
             )

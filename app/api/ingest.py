@@ -35,7 +35,7 @@ class Received:
 
 
 @blueprint.post("/readings")
-@needs("write")
+@needs("ingest")
 def post_readings() -> Response:
     """Take one reading or an array of them through the queue, and answer when a worker has committed them."""
     linked = connections()

@@ -24,7 +24,7 @@ from streamgauge.wire import Arrival, decode_uplink
 
 
 @blueprint.post("/webhooks/chirpstack")
-@needs("write")
+@needs("ingest")
 def post_chirpstack() -> Response:
     """Take an event of ChirpStack v4's HTTP integration, which says in ``?event=`` what it is."""
     event = request.args.get("event", chirpstack.UPLINK_EVENT)
@@ -37,7 +37,7 @@ def post_chirpstack() -> Response:
 
 
 @blueprint.post("/webhooks/tts")
-@needs("write")
+@needs("ingest")
 def post_the_things_stack() -> Response:
     """Take an upstream message of The Things Stack v3's webhooks."""
     return _take(the_things_stack.NETWORK)

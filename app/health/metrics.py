@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.connections import Connections, connections
+from app.declared import public
 from streamgauge.metrics import (
     CHALLENGER_GATE,
     DRIFT_CHANGED,
@@ -134,5 +135,6 @@ def init_app(app: Flask) -> None:
     scrape = _Scrape(slow)
 
     @app.get("/metrics")
+    @public
     def metrics() -> Response:
         return Response(generate_latest(requests) + scrape.text(), content_type=CONTENT_TYPE_LATEST)

@@ -8,6 +8,7 @@ from redis import Redis, RedisError
 from sqlalchemy import make_url
 
 from app.connections import connections
+from app.declared import public
 
 log = logging.getLogger(__name__)
 PROBE_TIMEOUT_S = 2
@@ -16,12 +17,14 @@ blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/health")
+@public
 def health() -> Response:
     """Answer without touching anything."""
     return jsonify(status="ok")
 
 
 @blueprint.get("/health/db")
+@public
 def health_db() -> tuple[Response, int]:
     """Ask Postgres for ``SELECT 1`` and Redis for ``PING``, each with a short time-out; 503 names what does not answer."""
     answers = {"database": _database_answers(), "redis": _redis_answers()}

@@ -2,8 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from functools import wraps
-from typing import ParamSpec, TypeVar, cast
+from typing import cast
 
 from flask import Blueprint, Response, abort, flash, redirect, render_template, request
 from sqlalchemy import Connection
@@ -12,7 +11,8 @@ from app.connections import connections
 from app.i18n import words
 from app.models.page import may_act, read_known, read_page
 from app.models.presenter import SHORT, make_model
-from app.session import login_required, signed_in_user
+from app.session import login_required
+from app.session.roles import actor, needs_role
 from streamgauge.queue import RETRAIN_TASK, enqueue_batch
 from streamgauge.storage.model_aliases import (
     GENERAL,
@@ -28,29 +28,11 @@ from streamgauge.storage.model_aliases import (
 from streamgauge.storage.models import read_model
 
 log = logging.getLogger(__name__)
-P = ParamSpec("P")
-R = TypeVar("R")
 
 blueprint = Blueprint("models", __name__)
 
-
-def acting_required(view: Callable[P, R]) -> Callable[P, R | Response]:
-    """Let only those in who may change something: signed in, and operator or admin."""
-
-    @wraps(view)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R | Response:
-        if not may_act():
-            abort(403)
-        return view(*args, **kwargs)
-
-    return cast("Callable[P, R | Response]", login_required(guarded))
-
-
-def actor() -> str:
-    """The name of who is signed in, for what is written down of a move."""
-    user = signed_in_user()
-    assert user is not None
-    return user.name
+acting_required = needs_role("operator")
+"""Let only those in who may change something."""
 
 
 @blueprint.get("/models")

@@ -10,9 +10,10 @@ from app.connections import connections
 from app.i18n import words
 from app.models.form import Asked, read_form
 from app.models.page import MOST_STATIONS, RUNS_LISTED, may_act, read_page
-from app.models.routes import acting_required, actor, blueprint
+from app.models.routes import acting_required, blueprint
 from app.models.runs import make_report, make_run, make_runs
 from app.session import login_required
+from app.session.roles import actor
 from streamgauge.errors import QueueUnavailable
 from streamgauge.queue import TEND_RUNS_TASK, enqueue_batch
 from streamgauge.storage.audit import write_audit

@@ -1,18 +1,29 @@
-"""Who is asking: the user of the session cookie, checked against the database on every request."""
+"""Who is asking: the session's random token in the signed cookie, looked up with its user on every request.
+
+The cookie holds the token, the CSRF secret and nothing that is trusted by itself: what counts is the row of ``sessions``, which
+knows only the token's SHA-256. A token is replaced every quarter of an hour.
+"""
 
 import hashlib
 import hmac
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
 from flask import Flask, Response, current_app, g, redirect, request, session, url_for
+from sqlalchemy import Connection
 
 from app.connections import connections
-from streamgauge.storage.users import User, get_user
+from app.declared import mark
+from streamgauge.storage import sessions as storage
+from streamgauge.storage.sessions import Limits, OpenSession
+from streamgauge.storage.users import User
 
-SESSION_LIFETIME = timedelta(days=14)
+SESSION_LIFETIME = timedelta(days=30)
+TOKEN_BYTES = 32
+MAX_ADDRESS_LENGTH = 64
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -23,29 +34,99 @@ def fingerprint(user: User) -> str:
     return hmac.new(key, user.password_hash.encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def open_session(user: User) -> None:
-    """Sign this browser in, with nothing left of the session before."""
-    session.clear()
+def open_session(user: User, provider: str = "password") -> None:
+    """Sign this browser in, with nothing left of the session before: neither its token nor its CSRF secret."""
+    close_session()
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    with connections().engine.begin() as connection:
+        session_id = storage.add_session(
+            connection,
+            token_sha256=_sha256(token),
+            user_id=user.id,
+            limits=_limits(),
+            address=(request.remote_addr or "")[:MAX_ADDRESS_LENGTH],
+            agent=request.user_agent.string,
+            provider=provider,
+        )
     session.permanent = True
-    session.update(user=user.id, password=fingerprint(user))
+    session.update(token=token, session=session_id, password=fingerprint(user))
+
+
+def close_session() -> None:
+    """Sign this browser out: its session ends, and the cookie is emptied."""
+    found = _open_session()
+    if found is not None:
+        with connections().engine.begin() as connection:
+            storage.end_sessions(connection, found.user.id, only=found.id)
+    session.clear()
+    g.pop("open_session", None)
+
+
+def keep_session(user: User) -> None:
+    """Let this browser's session outlive the change of its user's password that was just made in it."""
+    session["password"] = fingerprint(user)
+    g.pop("open_session", None)
 
 
 def signed_in_user() -> User | None:
     """The user of this request's session, if the session still holds."""
-    if "user" not in g:
-        g.user = _load_user()
-    return cast("User | None", g.user)
+    found = _open_session()
+    return None if found is None else found.user
 
 
-def _load_user() -> User | None:
-    user_id = session.get("user")
-    if not isinstance(user_id, int):
+def current_session_id() -> int | None:
+    """The row of this request's session, if the session still holds."""
+    found = _open_session()
+    return None if found is None else found.id
+
+
+def sessions_alive(connection: Connection, session_ids: Collection[int]) -> set[int]:
+    """Which of these sessions hold still: neither ended nor expired, their users not disabled. One query for all."""
+    return storage.living_sessions(connection, session_ids)
+
+
+def _open_session() -> OpenSession | None:
+    if "open_session" not in g:
+        g.open_session = _load()
+    return cast("OpenSession | None", g.open_session)
+
+
+def _load() -> OpenSession | None:
+    token = session.get("token")
+    if not isinstance(token, str):
         return None
     with connections().engine.connect() as connection:
-        user = get_user(connection, user_id)
-    if user is None or user.disabled_at is not None:
-        return None
-    return user if hmac.compare_digest(str(session.get("password")), fingerprint(user)) else None
+        found = storage.find_session(connection, _sha256(token))
+        if found is None or not hmac.compare_digest(str(session.get("password")), fingerprint(found.user)):
+            return None
+        if found.is_due and _may_rotate():
+            _rotate(connection, found, token)
+            connection.commit()
+        elif found.is_stale:
+            storage.note_use(connection, found.id, _limits())
+            connection.commit()
+    return found
+
+
+def _may_rotate() -> bool:
+    # A handshake's answer carries no cookie; and where something is changed at the same time, its answer must not be the one
+    # that brings the token before back.
+    return request.method == "GET" and "Upgrade" not in request.headers
+
+
+def _rotate(connection: Connection, found: OpenSession, token: str) -> None:
+    new = secrets.token_urlsafe(TOKEN_BYTES)
+    if storage.rotate(connection, found.id, old_sha256=_sha256(token), new_sha256=_sha256(new), limits=_limits()):
+        session["token"] = new
+
+
+def _sha256(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _limits() -> Limits:
+    settings = connections().settings
+    return Limits(idle_s=settings.session_idle_s, lifetime_s=settings.session_lifetime_s)
 
 
 def login_required(view: Callable[P, R]) -> Callable[P, R | Response]:
@@ -61,10 +142,12 @@ def login_required(view: Callable[P, R]) -> Callable[P, R | Response]:
             return Response(status=401, headers={"HX-Redirect": target})
         return cast("Response", redirect(target))
 
-    return guarded
+    return mark(cast("Callable[P, R | Response]", guarded), "viewer")
 
 
 def _where_one_was() -> str:
+    if request.method != "GET":
+        return "/"
     path: str = request.full_path if request.query_string else request.path
     return path
 
@@ -75,4 +158,9 @@ def init_identity(app: Flask) -> None:
     def identity() -> dict[str, Any]:
         return {"user": signed_in_user}
 
+    with app.app_context():
+        lifetime_s = connections().settings.session_lifetime_s
+    app.config["PERMANENT_SESSION_LIFETIME"] = timedelta(seconds=lifetime_s)
+    # Otherwise an answer that was under way during a rotation would bring the token before back.
+    app.config["SESSION_REFRESH_EACH_REQUEST"] = False
     app.context_processor(identity)

@@ -6,16 +6,17 @@ fails for one that declares nothing.
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Literal, ParamSpec, TypeVar, cast
+from typing import Literal, ParamSpec, TypeVar, cast
 
 from flask import Response, abort
 
+from app.declared import NEEDS, mark, public
 from app.session.identity import login_required, signed_in_user
 from streamgauge.storage.users import ROLES
 
+__all__ = ["NEEDS", "Role", "actor", "has_role", "mark", "needs_role", "public"]
+
 Role = Literal["viewer", "operator", "admin"]
-NEEDS = "streamgauge_needs"
-"""The attribute of a view that says what it needs: a role, ``public``, or ``scope:NAME`` for the API."""
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -35,11 +36,6 @@ def needs_role(role: Role) -> Callable[[Callable[P, R]], Callable[P, R | Respons
     return decorate
 
 
-def public(view: Callable[P, R]) -> Callable[P, R]:
-    """Anybody may call this."""
-    return mark(view, "public")
-
-
 def has_role(role: Role) -> bool:
     """Whether who is signed in has at least this role."""
     user = signed_in_user()
@@ -51,9 +47,3 @@ def actor() -> str:
     user = signed_in_user()
     assert user is not None
     return user.name
-
-
-def mark(view: Callable[P, R], needed: str) -> Callable[P, R]:
-    """Write down on a view what it needs."""
-    cast("Any", view).streamgauge_needs = needed
-    return view

@@ -2,15 +2,16 @@
 
 import logging
 
-from flask import Blueprint, Flask, Response, redirect, render_template, request, session
+from flask import Blueprint, Flask, Response, redirect, render_template, request
 from flask_wtf.csrf import CSRFProtect
 from redis import Redis, RedisError
 
 from app.connections import connections
+from app.declared import public
 from app.i18n import words
 from app.preferences import safe_next
 from app.session.backoff import Guesser, forget, note_failure, wait_left_s
-from app.session.identity import open_session, signed_in_user
+from app.session.identity import close_session, open_session, signed_in_user
 from app.session.passwords import is_right
 from streamgauge.storage.users import User, find_user
 
@@ -21,6 +22,7 @@ blueprint = Blueprint("session", __name__)
 
 
 @blueprint.get("/login")
+@public
 def login() -> Response | str:
     """Show the form, or go on if one is signed in already."""
     if signed_in_user() is not None:
@@ -29,6 +31,7 @@ def login() -> Response | str:
 
 
 @blueprint.post("/login")
+@public
 def submit_login() -> Response | tuple[str, int]:
     """Check name and password; a wrong pair says no more than that."""
     name, password = request.form.get("name", "")[:MAX_NAME_LENGTH], request.form.get("password", "")
@@ -47,9 +50,10 @@ def submit_login() -> Response | tuple[str, int]:
 
 
 @blueprint.post("/logout")
+@public
 def logout() -> Response:
     """Sign out."""
-    session.clear()
+    close_session()
     return redirect("/login", code=303)  # type: ignore[return-value]
 
 
@@ -94,6 +98,8 @@ def init_app(app: Flask, exempt: Blueprint) -> None:
     """Serve sign-in, and refuse every form without its CSRF token except the exempt API's: a token is no cookie."""
     # It logs each refusal at INFO; the request has its own line, which says 400.
     logging.getLogger("flask_wtf.csrf").setLevel(logging.WARNING)
+    # A page may be open for a whole night and then be used: its forms hold as long as its session.
+    app.config["WTF_CSRF_TIME_LIMIT"] = None
     csrf = CSRFProtect()
     csrf.init_app(app)
     csrf.exempt(exempt)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-SCOPES = ("read", "write")
-"""``read``: every GET of the API. ``write``: ``POST /api/v1/readings`` too."""
+SCOPES = ("read", "ingest", "write")
+"""``read``: every GET of the API. ``ingest``: readings come in. ``write``: what else changes something; implies ``ingest``."""
+IMPLIED = {"ingest": ("ingest", "write")}
+"""By scope those of which one is enough; for the others the scope itself."""
 LAST_USED_STEP_S = 60
 """``last_used_at`` is written at most so often, so that reading does not mean writing."""
 
@@ -18,6 +20,10 @@ class ApiToken:
     id: int
     name: str
     scopes: tuple[str, ...]
+
+    def may(self, scope: str) -> bool:
+        """Whether the token is good for a call that needs this scope."""
+        return not set(self.scopes).isdisjoint(IMPLIED.get(scope, (scope,)))
 
 
 def add_token(connection: Connection, name: str, token_sha256: bytes, scopes: Sequence[str]) -> int:

@@ -7,12 +7,19 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 _WRITE = text("""
-INSERT INTO audit_log (actor, action, subject, after) VALUES (:actor, :action, :subject, CAST(:after AS jsonb))
+INSERT INTO audit_log (actor, action, subject, before, after)
+VALUES (:actor, :action, :subject, CAST(:before AS jsonb), CAST(:after AS jsonb))
 """)
 
 
 def write_audit(
-    connection: Connection, *, actor: str, action: str, subject: str, after: Mapping[str, Any] | None = None
+    connection: Connection,
+    *,
+    actor: str,
+    action: str,
+    subject: str,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
 ) -> None:
     """Write down an action.
 
@@ -21,7 +28,13 @@ def write_audit(
         actor: the person's name.
         action: what, as ``rescore.start``.
         subject: on what, as ``run 12``.
+        before: what held until now, JSON-able (times and the like are written as text).
         after: what holds from now on, JSON-able.
     """
-    body = None if after is None else json.dumps(dict(after))
-    connection.execute(_WRITE, {"actor": actor, "action": action, "subject": subject, "after": body})
+    said = {"actor": actor, "action": action, "subject": subject}
+    connection.execute(_WRITE, {**said, "before": _body(before), "after": _body(after)})
+
+
+def _body(said: Mapping[str, Any] | None) -> str | None:
+    # Postgres keeps no NUL, not even escaped.
+    return None if said is None else json.dumps(dict(said), default=str).replace("\\u0000", "\\ufffd")

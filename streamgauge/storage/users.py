@@ -18,9 +18,28 @@ class User:
     role: str
     created_at: datetime
     disabled_at: datetime | None
+    email: str | None = None
+    oidc_issuer: str | None = None
+    oidc_subject: str | None = None
+    signed_in_at: datetime | None = None
 
 
-_SELECT = "SELECT id, name, password_hash, role, created_at, disabled_at FROM users"
+COLUMNS = (
+    "id",
+    "name",
+    "password_hash",
+    "role",
+    "created_at",
+    "disabled_at",
+    "email",
+    "oidc_issuer",
+    "oidc_subject",
+    "signed_in_at",
+)
+"""The columns of ``users`` that a ``User`` holds."""
+NO_PASSWORD = "!"  # noqa: S105
+"""Stands for the hash of a user who has no password and comes by OpenID; no password has this hash."""
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM users"
 
 
 def find_user(connection: Connection, name: str) -> User | None:
