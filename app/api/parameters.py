@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -14,6 +15,7 @@ LATEST = datetime(9999, 12, 30, tzinfo=UTC)
 MAX_PAGE = 10_000
 DEFAULT_PAGE = 1_000
 MAX_BIN_S = 366 * 86_400
+_POSITION = re.compile(r"p(-?[0-9]{1,18})\.([0-9]{1,18})")
 
 
 def read_time(arguments: Mapping[str, str], name: str, default: datetime) -> datetime:
@@ -114,6 +116,26 @@ def decode_id_cursor(cursor: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 18):
         raise BadRequest("cursor is none that this API gave out")
     return int(text)
+
+
+def encode_position_cursor(time: datetime, number: int) -> str:
+    """An opaque cursor: the next page begins after what has this time and number."""
+    return base64.urlsafe_b64encode(f"p{to_microseconds(time)}.{number}".encode()).decode().rstrip("=")
+
+
+def decode_position_cursor(cursor: str) -> tuple[datetime, int]:
+    """The time and the number in a cursor.
+
+    Raises:
+        BadRequest: it is none of ours.
+    """
+    found = _POSITION.fullmatch(_decode(cursor))
+    try:
+        if found is not None:
+            return from_microseconds(int(found[1])), int(found[2])
+    except (ValueError, OverflowError):
+        pass
+    raise BadRequest("cursor is none that this API gave out")
 
 
 def _decode(cursor: str) -> str:
