@@ -11,6 +11,7 @@ from app.measures import Measures
 from streamgauge.quality.flags import Flag
 from streamgauge.quality.reasons import CHECKS
 from streamgauge.scoring.anomaly import ANOMALY_SCORE
+from streamgauge.stages import SEVERITIES, Stage, stage_at
 from streamgauge.storage.read_overview import StationNow
 
 RISING_FAST_M_PER_H = 0.20
@@ -27,6 +28,7 @@ FADING_SHARE = 0.5
 class State(StrEnum):
     """A station's state, in the order in which a duty officer wants to see them."""
 
+    STAGE = "stage"
     RISING = "rising"
     SILENT = "silent"
     SUSPECT = "suspect"
@@ -49,9 +51,19 @@ class Quality:
 
 
 def state_of(station: StationNow, now: datetime) -> State:
-    """The one state of a station. Silence outranks everything: what is not known any more cannot be rising."""
+    """The one state of a station. Silence outranks everything: what is not known any more cannot be rising.
+
+    A station that fell silent over a stage stays silent, and comes right after those that are over one: see ``urgency``.
+    """
     if station.time is None or age_s(station, now) > station.silence_limit_s:
         return State.SILENT
+    return state_when_heard(station)
+
+
+def state_when_heard(station: StationNow) -> State:
+    """The state of a station as long as it is not silent."""
+    if stage_of(station) is not None:
+        return State.STAGE
     if station.rate_m_per_h is not None and station.rate_m_per_h >= RISING_FAST_M_PER_H:
         return State.RISING
     if station.level_flag in {Flag.SUSPECT, Flag.FAIL}:
@@ -59,6 +71,22 @@ def state_of(station: StationNow, now: datetime) -> State:
     if station.score is not None and station.score >= ANOMALY_SCORE:
         return State.ANOMALOUS
     return State.ORDINARY
+
+
+def stage_of(station: StationNow) -> Stage | None:
+    """The highest stage that a station's standing level has reached; of a silent station the last one that is known.
+
+    The standing level is the newest usable one; a suspect one counts only where no usable one is known
+    (``streamgauge.storage.read_overview``). A failed one never does.
+    """
+    return stage_at(station.standing_m, station.stages)
+
+
+def urgency(state: State, stage: Stage | None) -> int:
+    """The order of stations, 0 first: over a stage, the severest first; silent since over a stage, likewise; then by state."""
+    if stage is not None and state in {State.STAGE, State.SILENT}:
+        return SEVERITIES[-1] - stage.severity + (len(SEVERITIES) if state is State.SILENT else 0)
+    return 2 * len(SEVERITIES) + state.rank
 
 
 def age_s(station: StationNow, now: datetime) -> float:

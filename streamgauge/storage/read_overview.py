@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from streamgauge.reading import DEVICE_NAME, SIMULATED
+from streamgauge.stages import Stage, sound_stages
 
 TREND_WINDOW_S = 1_800
 """The rate of change is a straight line through the undoubted readings of so much time before the newest one …"""
@@ -27,6 +28,10 @@ class StationNow:
 
     ``simulated`` says whether the newest reading was made by hand (``streamgauge.reading.is_simulated``); ``surprise`` whether a
     marked one is the water's doing (``event``) or the sensor's (``fault``), and ``score_reason`` why.
+
+    ``standing_m`` is the level that decides on the stage, of ``standing_at``: the newest level that is good or not evaluated, of
+    the silence limit (at most ``SPARSE_TREND_WINDOW_S``) before the newest reading; without one the newest that is suspect there.
+    ``standing_flag`` says which. A failed level never stands for the water.
     """
 
     device_id: int
@@ -44,6 +49,14 @@ class StationNow:
     simulated: bool = False
     surprise: str | None = None
     score_reason: dict[str, Any] | None = None
+    river: str | None = None
+    description: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    stages: tuple[Stage, ...] = ()
+    standing_m: float | None = None
+    standing_at: datetime | None = None
+    standing_flag: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +72,16 @@ _NOW = f"""
 SELECT d.id AS device_id, d.name, d.display_name, d.silence_limit_s, d.time_zone, d.datum,
        n.time, n.level_m, n.level_flag, n.level_reason, n.score, coalesce(n.simulated, 0) <> 0 AS simulated,
        n.surprise, n.score_reason,
-       CASE WHEN trend.dense_count >= 3 THEN trend.dense ELSE trend.sparse END AS rate_m_per_h
+       CASE WHEN trend.dense_count >= 3 THEN trend.dense ELSE trend.sparse END AS rate_m_per_h,
+       d.river, d.description, d.latitude, d.longitude, d.stages,
+       CASE WHEN n.usable THEN n.level_m ELSE standing.level_m END AS standing_m,
+       CASE WHEN n.usable THEN n.time ELSE standing.time END AS standing_at,
+       CASE WHEN n.usable THEN coalesce(n.level_flag, 2) ELSE standing.flag END AS standing_flag
 FROM devices d
 LEFT JOIN LATERAL (
     SELECT r.time, r.level_m, (r.flags->>'level_m')::int AS level_flag, r.reasons->'level_m' AS level_reason, r.score,
-           r.surprise, r.reasons->'score' AS score_reason, (r.extra->>'{SIMULATED}')::float8 AS simulated
+           r.surprise, r.reasons->'score' AS score_reason, (r.extra->>'{SIMULATED}')::float8 AS simulated,
+           r.level_m IS NOT NULL AND coalesce(r.flags->>'level_m', '2') IN ('1', '2') AS usable
     FROM readings r WHERE r.device_id = d.id ORDER BY r.time DESC LIMIT 1
 ) n ON true
 LEFT JOIN LATERAL (
@@ -78,6 +96,14 @@ LEFT JOIN LATERAL (
         ORDER BY r.time DESC LIMIT 400
     ) recent
 ) trend ON n.time IS NOT NULL
+LEFT JOIN LATERAL (
+    SELECT r.level_m, r.time, coalesce((r.flags->>'level_m')::int, 2) AS flag
+    FROM readings r
+    WHERE NOT n.usable AND r.device_id = d.id AND r.time <= n.time
+      AND r.time > n.time - make_interval(secs => least(d.silence_limit_s, :sparse_s))
+      AND r.level_m IS NOT NULL AND coalesce(r.flags->>'level_m', '2') IN ('1', '2', '3')
+    ORDER BY coalesce(r.flags->>'level_m', '2') = '3', r.time DESC LIMIT 1
+) standing ON true
 """
 
 _SPARKLINES = """
@@ -85,25 +111,72 @@ SELECT d.id AS device_id, bins.start_s, bins.low_m, bins.high_m
 FROM unnest(cast(:device_ids AS bigint[])) AS d(id)
 CROSS JOIN LATERAL (SELECT r.time FROM readings r WHERE r.device_id = d.id ORDER BY r.time DESC LIMIT 1) n
 CROSS JOIN LATERAL (
-    SELECT floor((:window_s - extract(epoch FROM n.time - r.time)::float8) / :bin_s) * :bin_s AS start_s,
-           min(r.level_m) AS low_m, max(r.level_m) AS high_m
-    FROM readings r
-    WHERE r.device_id = d.id AND r.time > n.time - make_interval(secs => :window_s) AND r.time <= n.time
-      AND r.level_m IS NOT NULL AND coalesce(r.flags->>'level_m', '2') <> '4'
-    GROUP BY 1
+    SELECT array_agg(start_s ORDER BY start_s) AS start_s, array_agg(low_m ORDER BY start_s) AS low_m,
+           array_agg(high_m ORDER BY start_s) AS high_m
+    FROM (
+        SELECT floor((:window_s - extract(epoch FROM n.time - r.time)::float8) / :bin_s) * :bin_s AS start_s,
+               min(r.level_m) AS low_m, max(r.level_m) AS high_m
+        FROM readings r
+        WHERE r.device_id = d.id AND r.time > n.time - make_interval(secs => :window_s) AND r.time <= n.time
+          AND r.level_m IS NOT NULL AND coalesce(r.flags->>'level_m', '2') <> '4'
+        GROUP BY 1
+    ) one
 ) bins
-ORDER BY d.id, bins.start_s
+WHERE bins.start_s IS NOT NULL
 """
 
 
-def read_stations_now(connection: Connection, names: Sequence[str] | None = None) -> list[StationNow]:
-    """Every device, or those that are named, with the newest reading and the rate of change (m/h), sorted by name."""
-    chosen = "" if names is None else "WHERE d.name = ANY(:names)"
+def read_stations_now(
+    connection: Connection, names: Sequence[str] | None = None, *, device_ids: Sequence[int] | None = None
+) -> list[StationNow]:
+    """Devices with their newest reading and rate of change (m/h), sorted by name.
+
+    Args:
+        connection: a connection.
+        names: these devices, also decommissioned ones.
+        device_ids: these, as far as they are in use. Without either: every device that is in use.
+    """
     values: dict[str, Any] = {"dense_h": TREND_WINDOW_S / 3600, "sparse_s": SPARSE_TREND_WINDOW_S}
+    chosen = "d.decommissioned_at IS NULL"
     if names is not None:
+        chosen = "d.name = ANY(:names)"
         values["names"] = [name for name in names if DEVICE_NAME.fullmatch(name)]
-    rows = connection.execute(text(f"{_NOW} {chosen} ORDER BY d.name"), values)
-    return [StationNow(**row) for row in rows.mappings()]
+    elif device_ids is not None:
+        chosen += " AND d.id = ANY(CAST(:device_ids AS bigint[]))"
+        values["device_ids"] = list(device_ids)
+    rows = connection.execute(text(f"{_NOW} WHERE {chosen} ORDER BY d.name"), values)
+    return [StationNow(**{**row, "stages": sound_stages(row["stages"])}) for row in rows.mappings()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """The devices in use, as one number that is another after any change to any device's row."""
+
+    devices: int
+    stamp: int
+
+
+_REGISTERED = text("""
+SELECT count(*) FILTER (WHERE decommissioned_at IS NULL) AS devices,
+       coalesce(sum(xmin::text::bigint * (id % 8191 + 1)), 0) AS stamp
+FROM devices
+""")
+_NEWEST = text("""
+SELECT d.id, n.time FROM devices d
+LEFT JOIN LATERAL (SELECT r.time FROM readings r WHERE r.device_id = d.id ORDER BY r.time DESC LIMIT 1) n ON true
+WHERE d.decommissioned_at IS NULL
+""")
+
+
+def read_registered(connection: Connection) -> Registered:
+    """Whether the devices' own rows are still those that were read before; a scan of that table alone."""
+    row = connection.execute(_REGISTERED).one()
+    return Registered(devices=row.devices, stamp=int(row.stamp))
+
+
+def read_newest_of_all(connection: Connection) -> dict[int, datetime | None]:
+    """Time of the newest reading of every device in use, by its id; None for one that has never reported."""
+    return {row.id: row.time for row in connection.execute(_NEWEST)}
 
 
 def read_sparklines(connection: Connection, device_ids: Sequence[int]) -> dict[int, list[SparklineBin]]:
@@ -111,12 +184,13 @@ def read_sparklines(connection: Connection, device_ids: Sequence[int]) -> dict[i
     if not device_ids:
         return {}
     values = {"device_ids": list(device_ids), "window_s": SPARKLINE_WINDOW_S, "bin_s": SPARKLINE_BIN_S}
-    lines: dict[int, list[SparklineBin]] = {}
-    for row in connection.execute(text(_SPARKLINES), values):
-        lines.setdefault(row.device_id, []).append(
-            SparklineBin(start_s=row.start_s, low_m=row.low_m, high_m=row.high_m)
-        )
-    return lines
+    return {
+        row.device_id: [
+            SparklineBin(start_s=start_s, low_m=low_m, high_m=high_m)
+            for start_s, low_m, high_m in zip(row.start_s, row.low_m, row.high_m, strict=True)
+        ]
+        for row in connection.execute(text(_SPARKLINES), values)
+    }
 
 
 def read_newest_times(connection: Connection, limit: int) -> dict[str, datetime]:

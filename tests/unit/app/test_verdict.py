@@ -6,8 +6,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.i18n import Words
-from app.verdict import State, freshness, quality_of, rate_text, reason_text, state_of, trend_of, why_text
+from app.verdict import (
+    State,
+    freshness,
+    quality_of,
+    rate_text,
+    reason_text,
+    stage_of,
+    state_of,
+    trend_of,
+    urgency,
+    why_text,
+)
 from streamgauge.quality.reasons import CHECKS, describe
+from streamgauge.stages import Stage
 from streamgauge.storage.read_overview import StationNow
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -42,6 +54,50 @@ CALM = StationNow(
 )
 def test_states(changes: dict[str, object], state: State) -> None:
     assert state_of(replace(CALM, **changes), NOW) is state  # type: ignore[arg-type]
+
+
+MINOR = Stage(name="Minor", level_m=2.0, severity=2)
+MAJOR = Stage(name="Major", level_m=3.0, severity=4)
+STAGED = replace(CALM, stages=(MINOR, MAJOR))
+
+
+@pytest.mark.parametrize(
+    ("standing_m", "stage", "state"),
+    [
+        (None, None, State.ORDINARY),
+        (1.999, None, State.ORDINARY),
+        (2.0, MINOR, State.STAGE),
+        (3.5, MAJOR, State.STAGE),
+    ],
+)
+def test_the_standing_level_decides_on_the_stage(standing_m: float | None, stage: Stage | None, state: State) -> None:
+    # The newest level alone does not: it may be a suspect one beside a better known one.
+    station = replace(STAGED, level_m=9.0, standing_m=standing_m)
+    assert stage_of(station) == stage
+    assert state_of(station, NOW) is state
+    assert state_of(replace(station, rate_m_per_h=0.5), NOW) is (State.STAGE if stage else State.RISING)
+
+
+def test_a_station_that_fell_silent_over_a_stage_keeps_its_last_one() -> None:
+    gone = replace(STAGED, time=NOW - timedelta(hours=2), standing_m=2.5)
+    assert state_of(gone, NOW) is State.SILENT
+    assert stage_of(gone) == MINOR
+
+
+def test_the_most_urgent_come_first() -> None:
+    order = [
+        (State.STAGE, MAJOR),
+        (State.STAGE, MINOR),
+        (State.SILENT, MAJOR),
+        (State.SILENT, MINOR),
+        (State.RISING, None),
+        (State.SILENT, None),
+        (State.SUSPECT, None),
+        (State.ANOMALOUS, None),
+        (State.ORDINARY, None),
+    ]
+    assert sorted(order, key=lambda item: urgency(*item)) == order
+    assert len({urgency(*item) for item in order}) == len(order)
 
 
 def test_old_data_fades() -> None:
