@@ -8,6 +8,38 @@ import orjson
 from sqlalchemy import Connection, text
 
 from streamgauge.quality.station import StationQuality, sound_station_quality
+from streamgauge.storage.device_rows import (
+    DeviceChanged,
+    DeviceRow,
+    EuiTaken,
+    decommission,
+    list_devices,
+    read_device_row,
+    recommission,
+    write_device,
+)
+
+__all__ = [
+    "NOTHING_SET",
+    "Device",
+    "DeviceChanged",
+    "DeviceRow",
+    "EuiTaken",
+    "Registration",
+    "decommission",
+    "find_devices",
+    "find_name_of",
+    "find_sensors",
+    "list_devices",
+    "list_registrations",
+    "read_device_row",
+    "read_registration",
+    "recommission",
+    "register_devices",
+    "station_quality",
+    "write_device",
+    "write_registration",
+]
 
 NOTHING_SET = StationQuality()
 """The quality settings of a station for which nothing is set."""
