@@ -83,8 +83,8 @@ def make_alert(alert: Alert, now: datetime, t: Words, measures: Measures) -> Ale
         opened=t.when(alert.opened_at, zone),
         opened_iso=alert.opened_at.isoformat(),
         age=t.age((now - alert.opened_at).total_seconds()),
-        acknowledged=_by(t, "alerts.acknowledged_by", alert.acknowledged_by, alert.acknowledged_at, alert.time_zone),
-        resolved=_by(t, "alerts.resolved_by", alert.resolved_by, alert.resolved_at, alert.time_zone),
+        acknowledged=_by("acknowledged", alert.acknowledged_by, alert.acknowledged_at, alert.time_zone, t),
+        resolved=_by("resolved", alert.resolved_by, alert.resolved_at, alert.time_zone, t),
         comment=alert.comment,
     )
 
@@ -125,7 +125,7 @@ def facts(cause: Mapping[str, Any], time_zone: str, t: Words, measures: Measures
         "rate_m_per_h": measures.rate,
         "threshold_m_per_h": measures.rate,
         "after_s": t.duration,
-        "chance": lambda share: t("alerts.percent", n=t.number(100 * share, 0)),
+        "chance": lambda share: t("unit.percent", n=t.number(100 * share, 0)),
         "score": lambda score: t.number(score, 2),
         "silent_s": t.duration,
         "limit_s": t.duration,
@@ -161,12 +161,11 @@ def _time(value: object) -> datetime | None:
     return time if time is not None and time.tzinfo is not None and 1900 < time.year < 9000 else None
 
 
-def _by(t: Words, key: str, who: str | None, when: datetime | None, time_zone: str) -> str | None:
+def _by(what: str, who: str | None, when: datetime | None, time_zone: str, t: Words) -> str | None:
     if when is None:
         return None
-    if who is None:
-        return t(f"{key}_itself", time=t.when(when, zone_of(time_zone)))
-    return t(key, who=who, time=t.when(when, zone_of(time_zone)))
+    time = t.when(when, zone_of(time_zone))
+    return t(f"alerts.by_itself.{what}", time=time) if who is None else t(f"alerts.by.{what}", who=who, time=time)
 
 
 def _did(event: Event, t: Words) -> str:

@@ -26,7 +26,7 @@ LITERAL_CLASSES = {"sample"}
 LITERAL_TAGS = {"script", "style", "code", "pre", "kbd", "samp"}
 SAME_ON_PURPOSE = {"app.name", "nav.units_feet"}
 """Texts that hold a word and yet are the same in every language."""
-UNIT_AND_SIGN = re.compile(r"(?<!\w)(?:m|mm|cm|ft|in|h|s|kPa|UTC|m³|ft³|°[CF])(?!\w)")
+UNIT_AND_SIGN = re.compile(r"(?<!\w)(?:m|mm|cm|ft|in|h|s|V|kPa|UTC|m³|ft³|°[CF])(?!\w)")
 
 
 def fields(text: str) -> set[str]:
