@@ -3,7 +3,10 @@
 from typing import Literal
 
 from flask import Flask, Response, g, request
+from flask_cors import CORS
 
+from app import rate_limits
+from app.connections import connections
 from app.declared import public
 
 Kind = Literal["script-src", "style-src", "img-src", "font-src", "connect-src", "media-src", "worker-src"]
@@ -30,6 +33,8 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 HSTS = "max-age=31536000"
+SHARED_PATHS = (r"/api/.*", r"/sensorthings/.*")
+PREFLIGHT_MAX_AGE_S = 600
 
 
 def allow_sources(kind: Kind, *origins: str) -> None:
@@ -67,10 +72,28 @@ def permissions_policy() -> str:
 
 
 def init_app(app: Flask) -> None:
-    """Add the headers to every answer."""
+    """Add the headers to every answer, answer other origins' pages as far as the settings want it, and count requests."""
     app.after_request(_add_headers)
+    _share_api(app)
+    rate_limits.init_app(app)
     if static := app.view_functions.get("static"):
         public(static)
+
+
+def _share_api(app: Flask) -> None:
+    """Let pages of the origins of ``CORS_ORIGINS`` call the API with a token; never with our cookie."""
+    with app.app_context():
+        origins = connections().settings.cors_origins
+    if origins:
+        shared = {
+            "origins": list(origins),
+            "methods": ["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"],
+            "allow_headers": ["Authorization", "Content-Type", "If-None-Match", "If-Match", "X-Request-ID"],
+            "expose_headers": ["ETag", "Link", "Location", "Retry-After", "X-Request-ID"],
+            "supports_credentials": False,
+            "max_age": PREFLIGHT_MAX_AGE_S,
+        }
+        CORS(app, resources=dict.fromkeys(SHARED_PATHS, shared))
 
 
 def _add_headers(response: Response) -> Response:

@@ -2,6 +2,8 @@
 
 import hashlib
 import secrets
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import wraps
 from typing import Literal, ParamSpec, TypeVar, cast
@@ -18,6 +20,7 @@ Scope = Literal["read", "ingest", "write"]
 TOKEN_PREFIX = "sg_"  # noqa: S105 - a mark by which leaked tokens are found, not a secret
 TOKEN_BYTES = 32
 MAX_TOKEN_LENGTH = 256
+MAX_KNOWN = 4_096
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -55,6 +58,40 @@ def token_name() -> str:
     return str(g.get("api_token_name", ""))
 
 
+def bearer_sha256() -> bytes | None:
+    """The hash of the token that the current request brings, good or not; None without one."""
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token_sha256(token.strip()) if kind.lower() == "bearer" else None
+
+
+class _Known:
+    """Hashes of tokens that were good when they were last looked up, for what must not cost a query. It opens no door."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._hashes: OrderedDict[bytes, None] = OrderedDict()
+
+    def note(self, sha256: bytes, *, good: bool) -> None:
+        with self._lock:
+            self._hashes.pop(sha256, None)
+            if good:
+                self._hashes[sha256] = None
+                if len(self._hashes) > MAX_KNOWN:
+                    self._hashes.popitem(last=False)
+
+    def holds(self, sha256: bytes) -> bool:
+        with self._lock:
+            return sha256 in self._hashes
+
+
+_known = _Known()
+
+
+def is_known(sha256: bytes) -> bool:
+    """Whether the token of this hash was good when this process last looked it up."""
+    return _known.holds(sha256)
+
+
 def _refusal(scope: Scope) -> Response | None:
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer":
@@ -63,19 +100,24 @@ def _refusal(scope: Scope) -> Response | None:
             headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
             return problem(401, "Token not valid", "The bearer token is unknown, expired or revoked.", headers)
         if not known.may(scope):
-            return problem(
-                403, "Scope missing", f"This call needs a token with the scope {scope!r}; this one has not got it."
-            )
+            headers = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
+            detail = f"This call needs a token with the scope {scope!r}; this one has not got it."
+            return problem(403, "Scope missing", detail, headers)
         g.api_token_name = known.name
         return None
     if scope == "read" and signed_in_user() is not None:
         return None
-    detail = "Send a token as 'Authorization: Bearer …'; an operator makes one with 'python -m app create-token'."
+    detail = (
+        "Send a token as 'Authorization: Bearer …'; make one on the page /account or with 'python -m app create-token'."
+    )
     return problem(401, "Token missing", detail, {"WWW-Authenticate": "Bearer"})
 
 
 def _find(token: str) -> ApiToken | None:
     if not token or len(token) > MAX_TOKEN_LENGTH:
         return None
+    sha256 = token_sha256(token)
     with connections().engine.begin() as connection:
-        return use_token(connection, token_sha256(token))
+        found = use_token(connection, sha256)
+    _known.note(sha256, good=found is not None)
+    return found
