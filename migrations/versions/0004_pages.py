@@ -104,15 +104,6 @@ COMMENT ON TABLE corrections IS 'what operators say of readings; readings keep t
 COMMENT ON COLUMN corrections.last IS 'inclusive';
 COMMENT ON COLUMN corrections.value IS 'instead of the raw value';
 COMMENT ON COLUMN corrections.shift IS 'added to the raw value';
-
-CREATE TABLE correction_flags (
-    correction_id bigint NOT NULL CONSTRAINT fk_correction_flags_correction_id REFERENCES corrections,
-    time timestamptz NOT NULL,
-    flag smallint,
-    reason jsonb,
-    CONSTRAINT pk_correction_flags PRIMARY KEY (correction_id, time)
-);
-COMMENT ON TABLE correction_flags IS 'what a correction found, to be put back when it is undone';
 """
 
 HISTORY = """
@@ -171,7 +162,7 @@ ALTER TABLE dead_letters DROP COLUMN replay_state, DROP COLUMN replay_detail, DR
 DROP INDEX ix_dead_letters_device, ix_alerts_opened_at, ix_alerts_device_id, ix_audit_log_at, ix_audit_log_subject;
 ALTER TABLE alerts DROP COLUMN severity, DROP COLUMN acknowledged_by, DROP COLUMN comment, DROP COLUMN resolved_by;
 COMMENT ON COLUMN alerts.state IS NULL;
-DROP TABLE rollup_pending, rollup_state, correction_flags, corrections, station_photos, station_notes, sessions;
+DROP TABLE rollup_pending, rollup_state, corrections, station_photos, station_notes, sessions;
 DELETE FROM readings_hourly WHERE low IS NULL OR mean IS NULL OR high IS NULL;
 ALTER TABLE readings_hourly
     DROP COLUMN low_at, DROP COLUMN high_at, DROP COLUMN suspect, DROP COLUMN failed, DROP COLUMN marked_at,

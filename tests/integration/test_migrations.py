@@ -21,7 +21,7 @@ CONTRACT_TABLES = {
 }  # fmt: skip
 OUR_TABLES = {
     "model_files", "model_aliases", "model_promotions", "calibrations", "scores", "rescore_chunks", "forecasts",
-    "forecast_tracks", "drift_reports", "sessions", "station_notes", "station_photos", "corrections", "correction_flags",
+    "forecast_tracks", "drift_reports", "sessions", "station_notes", "station_photos", "corrections",
     "rollup_pending", "rollup_state",
 }  # fmt: skip
 TABLES = CONTRACT_TABLES | OUR_TABLES

@@ -20,7 +20,6 @@ from streamgauge.storage.schema.people import (
     users,
 )
 from streamgauge.storage.schema.readings import (
-    correction_flags,
     corrections,
     dead_letters,
     forecast_tracks,
@@ -40,7 +39,6 @@ __all__ = [
     "api_tokens",
     "audit_log",
     "calibrations",
-    "correction_flags",
     "corrections",
     "dead_letters",
     "devices",

@@ -131,16 +131,6 @@ corrections = Table(
     comment="what operators say of readings; readings keep their raw values",
 )
 
-correction_flags = Table(
-    "correction_flags",
-    metadata,
-    Column("correction_id", BigInteger, ForeignKey("corrections.id"), primary_key=True),
-    Column("time", DateTime(timezone=True), primary_key=True),
-    Column("flag", SmallInteger),
-    Column("reason", JSONB),
-    comment="what a correction found, to be put back when it is undone",
-)
-
 forecasts = Table(
     "forecasts",
     metadata,
