@@ -6,6 +6,7 @@ As every field here has a fixed length and none is NULL, the rows are one struct
 """
 
 import io
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from sqlalchemy import Connection
 _SIGNATURE = b"PGCOPY\n\xff\r\n\x00"
 _HEADER_BYTES = len(_SIGNATURE) + 8
 _TRAILER_BYTES = 2
+_ARRAY_HEADER_BYTES = 20
 POSTGRES_EPOCH_US = 946_684_800_000_000
 """2000-01-01T00:00:00Z, where Postgres's timestamps begin, in microseconds since 1970."""
 
@@ -48,6 +50,52 @@ def copy_rows(connection: Connection, query: str, parameters: tuple[Any, ...], f
         if (rows[f"{name}_length"] != np.dtype(dtype).itemsize).any():
             raise ValueError(f"column {name} is not always {dtype}")
     return rows
+
+
+def copy_columns(
+    connection: Connection, query: str, parameters: tuple[Any, ...], fields: Mapping[str, str]
+) -> dict[str, NDArray[Any]]:
+    """Run a query and take its columns as arrays in the machine's byte order: several times faster than ``copy_rows``.
+
+    Postgres gathers each column into one array, whose elements cost it far less than fields of rows do. The order is the
+    query's: an aggregate takes its rows as a subquery brings them (PostgreSQL manual, "Aggregate Functions").
+
+    Args:
+        connection: a connection in a transaction.
+        query: psycopg2 placeholders (``%s``); its columns bear the names of ``fields`` in this order, none is ever NULL.
+        parameters: their values.
+        fields: as for ``copy_rows``. At most 80 million rows: a value of Postgres ends at a gigabyte.
+
+    Raises:
+        ValueError: a column holds a NULL or is of another type.
+    """
+    arrays = ", ".join(f"array_agg({name})" for name in fields)
+    sink = io.BytesIO()
+    with _cursor(connection) as cursor:
+        statement = cursor.mogrify(query, parameters).decode()
+        cursor.copy_expert(f"COPY (SELECT {arrays} FROM ({statement}) AS found) TO STDOUT (FORMAT binary)", sink)
+    content, place = sink.getbuffer(), _HEADER_BYTES + 2
+    columns = dict[str, NDArray[Any]]()
+    for name, dtype in fields.items():
+        (size,) = struct.unpack_from(">i", content, place)
+        place += 4
+        columns[name] = _array_of(content[place : place + max(size, 0)], name, dtype)
+        place += max(size, 0)
+    return columns
+
+
+def _array_of(content: memoryview, name: str, dtype: str) -> NDArray[Any]:
+    # Source: array_send in PostgreSQL's src/backend/utils/adt/arrayfuncs.c: int32 dimensions, int32 whether there are NULLs,
+    # the elements' type, per dimension its size and lower bound; then per element an int32 (length) and its bytes.
+    native = np.dtype(dtype).newbyteorder("=")
+    if not len(content):
+        return np.empty(0, dtype=native)
+    if content[4:8] != bytes(4):
+        raise ValueError(f"column {name} holds a NULL")
+    elements = np.frombuffer(content[_ARRAY_HEADER_BYTES:], dtype=np.dtype([("length", ">i4"), ("value", dtype)]))
+    if (elements["length"] != native.itemsize).any():
+        raise ValueError(f"column {name} is not {dtype}")
+    return elements["value"].astype(native)
 
 
 def copy_in(connection: Connection, statement: str, lines: str) -> None:

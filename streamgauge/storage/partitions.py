@@ -34,6 +34,12 @@ def existing_partitions(connection: Connection, table: str = READINGS) -> set[st
     return set(connection.execute(_EXISTING, {"parent": table}).scalars())
 
 
+def existing_months(connection: Connection, table: str = READINGS) -> list[datetime]:
+    """The first instants of the months that have a partition, the oldest first."""
+    endings = {name.removeprefix(f"{table}_") for name in existing_partitions(connection, table)}
+    return sorted(datetime.strptime(ending, "%Y_%m").replace(tzinfo=UTC) for ending in endings)
+
+
 def make_partitions(connection: Connection, months: Iterable[datetime], table: str = READINGS) -> list[str]:
     """Make the partitions of these months that are missing; returns their names.
 

@@ -1,5 +1,6 @@
 """Writing readings: one COPY and one INSERT per task, however many readings it holds."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,7 @@ from streamgauge.reading import FLOAT_FIELDS, QUANTITIES, to_microseconds
 from streamgauge.scoring.anomaly import SURPRISES
 from streamgauge.storage.binary_copy import copy_in
 from streamgauge.storage.context import timestamps
+from streamgauge.storage.rollup import mark_incoming, mark_readings
 
 MODEL_FIELDS = ("expected_m", "low_m", "high_m", "score")
 _COPIED = (
@@ -31,6 +33,12 @@ _COPIED = (
 )
 
 _SURPRISE_TEXTS = tuple(name or "\\N" for name in SURPRISES)
+
+MAYBE_OLD_US = 30 * 60 * 1_000_000
+"""A reading that is older than this by our own clock may be one whose hour must be marked; Postgres decides by its own.
+
+So a live reading costs the roll-up nothing; clocks may differ by half an hour.
+"""
 
 _STAGE = text(f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming ON COMMIT DELETE ROWS AS SELECT {", ".join(_COPIED)} FROM readings WITH NO DATA
@@ -110,7 +118,10 @@ def insert_readings(connection: Connection, readings: JudgedReadings) -> int:
         return 0
     connection.execute(_STAGE)
     copy_in(connection, _COPY, _copy_lines(readings))
-    return connection.execute(_INSERT).rowcount
+    new = connection.execute(_INSERT).rowcount
+    if int(readings.time_us.min()) < _now_us() - MAYBE_OLD_US:
+        mark_incoming(connection)
+    return new
 
 
 def update_verdicts(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -122,7 +133,10 @@ def update_verdicts(connection: Connection, rows: Sequence[Mapping[str, Any]]) -
             low_m, high_m, score, surprise (or ``None``), model_id, flag_only: whether only flag and reasons are to change.
     """
     values = {"rows": orjson.dumps(list(rows)).decode()}
-    return [dict(row) for row in connection.execute(_UPDATE, values).mappings()]
+    changed = [dict(row) for row in connection.execute(_UPDATE, values).mappings()]
+    old = [row for row in changed if to_microseconds(row["time"]) < _now_us() - MAYBE_OLD_US]
+    mark_readings(connection, [row["device_id"] for row in old], [row["time"] for row in old])
+    return changed
 
 
 def stored_models(
@@ -150,6 +164,10 @@ def stored_quantities(
         (row.device_id, to_microseconds(row.time)): {name: getattr(row, name) for name in QUANTITIES}
         for row in connection.execute(_STORED, parameters)
     }
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000
 
 
 def _copy_lines(readings: JudgedReadings) -> str:

@@ -1,0 +1,312 @@
+"""Any stretch of a station's record as a chart draws it: per bin the lowest and the highest value with their exact times.
+
+Where readings are many, whole hours come from ``readings_hourly`` (as far as the roll-up has come, ``rollup_state.through``), and
+what that does not hold yet from the readings: what is younger, the ends of the stretch that are no whole hours, and hours that
+wait to be rolled up again. A bin is then a number of whole hours, so that each hour lies in one bin and every bin's lowest and
+highest value are those of the readings. Where there is no roll-up, all comes from the readings, in bounded pieces.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, text
+
+from streamgauge.reading import QUANTITIES, to_microseconds
+from streamgauge.storage.binary_copy import POSTGRES_EPOCH_US, copy_columns
+from streamgauge.storage.hourly import (
+    HOUR,
+    HOUR_US,
+    NEVER_US,
+    Stretch,
+    floor_hour,
+    read_devices,
+    read_hours,
+    read_times,
+)
+from streamgauge.storage.rollup import read_through
+
+Times = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+FEW_READINGS = 50_000
+"""So many readings are drawn from themselves; a bin may be shorter than an hour then."""
+SHORT = timedelta(days=7)
+"""A stretch that is shorter than this is drawn from the readings, however many they are: hours would be too coarse for it."""
+MARK_BINS = 280
+MOST_PENDING = 2_000
+"""So many hours that wait to be rolled up again are read from the readings; of more, the oldest are shown as they were."""
+GAP_STEPS = 3.0
+GAP_AROUND = 8
+PARTS_OF_BIN = 8
+FEW_POINTS = 4_096
+PIECE = timedelta(days=62)
+"""Readings are read in pieces of so much time: of one a minute they are 90,000."""
+
+_PENDING = text("""
+SELECT DISTINCT hour FROM rollup_pending WHERE device_id = :id AND hour >= :since AND hour < :until
+ORDER BY hour DESC LIMIT :most
+""")
+_COUNT = text("""
+SELECT count(*) FROM (SELECT FROM readings WHERE device_id = :id AND time >= :since AND time < :until LIMIT :most) AS found
+""")
+_HOURLY = """
+SELECT hour, COALESCE(low, 'NaN') AS low, COALESCE(high, 'NaN') AS high, COALESCE(low_at, '-infinity') AS low_at,
+    COALESCE(high_at, '-infinity') AS high_at, COALESCE(marked_at, '-infinity') AS marked_at, COALESCE(severity, 0) AS severity,
+    n
+FROM readings_hourly WHERE device_id = %s AND quantity = %s AND hour >= %s AND hour < %s
+"""
+_HOURLY_FIELDS = {
+    "hour": ">i8", "low": ">f8", "high": ">f8", "low_at": ">i8", "high_at": ">i8", "marked_at": ">i8", "severity": ">f4",
+    "n": ">i4",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What is drawn of one quantity.
+
+    Attributes:
+        time_us: microseconds since 1970, ascending, int64[m]; at most two points a bin, and the first and the last reading.
+        value: float64[m], never NaN; corrected; failed values are no part of it.
+        gaps: positions after which the line is broken, int64[g].
+        readings: how many usable values these stand for.
+    """
+
+    time_us: Times
+    value: Values
+    gaps: NDArray[np.int64]
+    readings: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """Readings that are marked, at most one per bin of marks, the worst.
+
+    ``severity``: 4 failed, 3 suspect, else the score. ``level_m``: corrected. All arrays have the same length, times ascend.
+    """
+
+    time_us: Times
+    level_m: Values
+    flag: NDArray[np.int16]
+    score: Values
+    severity: Values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChartData:
+    """A stretch of a station's record, reduced.
+
+    Attributes:
+        lines: per quantity that has a usable value here.
+        marks: of the level.
+        bin_us: how long a bin is, microseconds; bins are aligned to ``origin_us``.
+        origin_us: where the first one begins, microseconds since 1970.
+        from_hours: whether any of it comes from the roll-up.
+    """
+
+    lines: Mapping[str, Line]
+    marks: Marks
+    bin_us: int
+    origin_us: int
+    from_hours: bool
+
+
+def read_chart(
+    connection: Connection,
+    device_id: int,
+    start: datetime,
+    end: datetime,
+    bins: int = 850,
+    quantities: Sequence[str] = QUANTITIES,
+) -> ChartData:
+    """Reduce [start, end] of a device's record, both ends inclusive, to what a screen of so many bins can show.
+
+    Args:
+        connection: a connection in a transaction.
+        device_id: ``devices.id``.
+        start: aware.
+        end: aware, not before ``start``.
+        bins: most bins.
+        quantities: of ``QUANTITIES``; marks are those of the level, if that is among them.
+    """
+    until = end + timedelta(microseconds=1)
+    whole = _whole_hours(connection, device_id, start, until)
+    origin_us = to_microseconds(floor_hour(start) if whole else start)
+    unit_us = HOUR_US if whole else 1
+    bin_us = unit_us * max(1, -(-(to_microseconds(until) - origin_us) // (bins * unit_us)))
+    drawing = _Drawing(quantities, origin_us, bin_us, bins)
+    if whole:
+        pending = _pending(connection, device_id, *whole)
+        for name in quantities:
+            drawing.add_hours(name, _read_hourly(connection, device_id, name, *whole), pending)
+        if len(pending):
+            drawing.add(read_hours(connection, np.full(len(pending), device_id), pending))
+    for since, before in [(start, whole[0]), (whole[1], until)] if whole else [(start, until)]:
+        for stretch in _pieces(connection, device_id, since, before):
+            drawing.add(stretch)
+    times = drawing.marked()
+    marked = read_times(connection, device_id, times)
+    return ChartData(
+        lines={name: line for name in quantities if (line := drawing.line(name)) is not None},
+        marks=Marks(
+            time_us=marked.time_us,
+            level_m=marked.value["level_m"],
+            flag=marked.flag["level_m"],
+            score=marked.score,
+            severity=marked.severity("level_m"),
+        ),
+        bin_us=bin_us,
+        origin_us=origin_us,
+        from_hours=whole is not None,
+    )
+
+
+def _whole_hours(
+    connection: Connection, device_id: int, start: datetime, until: datetime
+) -> tuple[datetime, datetime] | None:
+    """The hours that are taken from the roll-up; None: all comes from the readings."""
+    through = read_through(connection)
+    first = floor_hour(start + HOUR - timedelta(microseconds=1))
+    if through is None or until - start < SHORT or first >= min(through, floor_hour(until)):
+        return None
+    values = {"id": device_id, "since": start, "until": until, "most": FEW_READINGS + 1}
+    if connection.execute(_COUNT, values).scalar_one() <= FEW_READINGS:
+        return None
+    return first, min(through, floor_hour(until))
+
+
+def _pending(connection: Connection, device_id: int, since: datetime, until: datetime) -> Times:
+    values = {"id": device_id, "since": since, "until": until, "most": MOST_PENDING}
+    hours = [to_microseconds(hour) for hour in connection.execute(_PENDING, values).scalars()]
+    return np.array(sorted(hours), dtype=np.int64)
+
+
+def _read_hourly(
+    connection: Connection, device_id: int, quantity: str, since: datetime, until: datetime
+) -> dict[str, NDArray[Any]]:
+    return copy_columns(connection, _HOURLY, (device_id, quantity, since, until), _HOURLY_FIELDS)
+
+
+def _pieces(connection: Connection, device_id: int, since: datetime, until: datetime) -> Iterator[Stretch]:
+    """The readings of [since, until) in pieces of whole months, as many as one piece may hold readings."""
+    while since < until:
+        before = min(until, since + PIECE)
+        yield read_devices(connection, [device_id], since, before)
+        since = before
+
+
+class _Drawing:
+    """Gathers points and marks from wherever they come, in any order, and reduces them."""
+
+    def __init__(self, quantities: Sequence[str], origin_us: int, bin_us: int, bins: int) -> None:
+        self._origin_us, self._bin_us, self._bins = origin_us, bin_us, bins
+        self._points: dict[str, list[tuple[Times, Values]]] = {name: [] for name in quantities}
+        self._times: dict[str, list[Times]] = {name: [] for name in quantities}
+        self._readings = dict.fromkeys(quantities, 0)
+        self._marks: list[tuple[Times, Values]] = []
+
+    def add(self, stretch: Stretch) -> None:
+        """Readings."""
+        for name in self._points:
+            rows = np.flatnonzero(stretch.usable(name))
+            self._add(name, stretch.time_us[rows], stretch.value[name][rows], len(rows))
+        if "level_m" in self._points:
+            self._mark(stretch.time_us, stretch.severity("level_m"))
+
+    def add_hours(self, name: str, hours: dict[str, NDArray[Any]], pending: Times) -> None:
+        """Hours of one quantity, apart from those that are pending."""
+        kept = ~np.isin(hours["hour"] + POSTGRES_EPOCH_US, pending)
+        for extreme in ("low", "high"):
+            rows = np.flatnonzero(kept & (hours[f"{extreme}_at"] != NEVER_US))
+            times = hours[f"{extreme}_at"][rows] + POSTGRES_EPOCH_US
+            self._add(name, times, hours[extreme][rows], int(hours["n"][rows].sum()) if extreme == "low" else 0)
+        if name == "level_m":
+            rows = np.flatnonzero(kept & (hours["marked_at"] != NEVER_US))
+            self._mark(hours["marked_at"][rows] + POSTGRES_EPOCH_US, hours["severity"][rows].astype(np.float64))
+
+    def line(self, name: str) -> Line | None:
+        """The line of a quantity; None if it has no value here."""
+        if not self._readings[name]:
+            return None
+        time_us = np.concatenate([times for times, _ in self._points[name]])
+        value = np.concatenate([values for _, values in self._points[name]])
+        rows = (
+            self._extremes(time_us, value)
+            if len(time_us) > 2 * self._bins
+            else np.unique(time_us, return_index=True)[1]
+        )
+        time_us, value = time_us[rows], value[rows]
+        # A bin without a value is no gap where a bin's readings are drawn by two of them.
+        widest_us = self._bin_us if self._readings[name] > len(time_us) else 0
+        after = _gaps(np.unique(np.concatenate(self._times[name])), widest_us)
+        gaps = np.unique(np.searchsorted(time_us, after, side="right") - 1)
+        return Line(time_us=time_us, value=value, gaps=gaps, readings=self._readings[name])
+
+    def marked(self) -> Times:
+        """The times of the readings to mark, ascending."""
+        if not self._marks:
+            return np.empty(0, dtype=np.int64)
+        time_us = np.concatenate([times for times, _ in self._marks])
+        severity = np.concatenate([severities for _, severities in self._marks])
+        if len(time_us) > MARK_BINS:
+            span = int(time_us.max() - time_us.min()) + 1
+            order = np.lexsort((-time_us, severity, (time_us - time_us.min()) * MARK_BINS // span))
+            bin_of = ((time_us - time_us.min()) * MARK_BINS // span)[order]
+            time_us = time_us[order[np.flatnonzero(np.r_[bin_of[1:] != bin_of[:-1], True])]]
+        return np.sort(time_us)
+
+    def _add(self, name: str, time_us: Times, value: Values, readings: int) -> None:
+        self._readings[name] += readings
+        if len(time_us) > FEW_POINTS:
+            rows = self._extremes(time_us, value)
+            self._points[name].append((time_us[rows], value[rows]))
+            self._times[name].append(_ends(time_us, self._bin_us // PARTS_OF_BIN))
+        else:
+            self._points[name].append((time_us, value))
+            self._times[name].append(time_us)
+
+    def _mark(self, time_us: Times, severity: Values) -> None:
+        rows = np.flatnonzero(severity > 0)
+        self._marks.append((time_us[rows], severity[rows]))
+
+    def _extremes(self, time_us: Times, value: Values) -> NDArray[np.int64]:
+        """Rows of each bin's lowest and highest value, the first of equal ones, and of the first and the last time."""
+        if not len(time_us):
+            return np.empty(0, dtype=np.int64)
+        bin_of = (time_us - self._origin_us) // self._bin_us
+        lowest = np.lexsort((time_us, value, bin_of))
+        highest = np.lexsort((time_us, -value, bin_of))
+        begins = np.flatnonzero(np.r_[True, bin_of[lowest][1:] != bin_of[lowest][:-1]])
+        ends = [int(np.argmin(time_us)), int(np.argmax(time_us))]
+        rows = np.unique(np.concatenate((lowest[begins], highest[begins], ends)))
+        ordered = rows[np.argsort(time_us[rows], kind="stable")]
+        _, first = np.unique(time_us[ordered], return_index=True)
+        return ordered[first]
+
+
+def _ends(time_us: Times, part_us: int) -> Times:
+    """The first and the last time of each part of time, so that every longer step is still there; all if that is not shorter."""
+    if part_us < 2 or len(time_us) < 2:
+        return time_us
+    ordered = np.sort(time_us)
+    changes = np.diff(ordered // part_us) != 0
+    ends: Times = ordered[np.r_[True, changes] | np.r_[changes, True]]
+    return ends
+
+
+def _gaps(time_us: Times, widest_us: int) -> Times:
+    """The times after which nothing came for more than three usual steps (those around it), and for longer than ``widest_us``."""
+    steps = np.diff(time_us)
+    if len(steps) < 2:
+        return np.empty(0, dtype=np.int64)
+    found = []
+    for step in np.flatnonzero(steps > widest_us).tolist():
+        sides = (steps[max(0, step - GAP_AROUND) : step], steps[step + 1 : step + 1 + GAP_AROUND])
+        usual = max((float(np.median(side)) for side in sides if len(side) > 1), default=float(np.median(steps)))
+        if steps[step] > GAP_STEPS * usual:
+            found.append(time_us[step])
+    return np.array(found, dtype=np.int64)

@@ -1,0 +1,245 @@
+"""The roll-up's state: how far it is, which hours wait to be rolled up again, and each step as one transaction.
+
+``rollup_state.through``: every hour before it is in ``readings_hourly``. It advances over hours that no writer can change any
+more without saying so, and writers mark the hours before it that they change in ``rollup_pending``, in their own transaction.
+
+Why no change is missed. All times are Postgres's own.
+
+* A step advances to the whole hour before its transaction's time - ``LAG`` (2 h) at most.
+* A writer marks each reading that is older than its transaction's time - ``MARK_AGE`` (1 h).
+* A reading that is not marked is thus younger than (writer's begin - 1 h). Were it missed by a step, it would be older than
+  (step's begin - 2 h), so that its writer had been under way for an hour when the step began. A worker's hard time limit is 90 s
+  (``settings.task_hard_limit_s``), and its transaction ends with its connection.
+* A marked reading and its mark become visible together. A step takes marks first and reads afterwards, in a later snapshot: what
+  it takes it has seen. A mark that it did not see stays for the next step.
+* Steps run one after the other (``ROLLUP_LOCK``). Two at once could roll up the same hour, and the one with the older snapshot
+  could write last.
+* A mark at or after ``through`` may be dropped: the advance reads that hour later.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, text
+
+from streamgauge.reading import QUANTITIES
+from streamgauge.storage.binary_copy import copy_array_in
+from streamgauge.storage.context import timestamps
+from streamgauge.storage.hourly import HOUR, HOUR_FIELDS, Hours, floor_hour, hours_of, read_devices, read_hours
+from streamgauge.storage.partitions import existing_months, next_month
+
+ROLLUP_LOCK = 0x5347_0003  # "SG", 3: one key of ours among Postgres's advisory locks
+LAG = timedelta(hours=2)
+MARK_AGE = timedelta(hours=1)
+DEVICES_AT_ONCE = 500
+
+_LOCK = text("SELECT pg_advisory_xact_lock(:key)")
+_THROUGH = text("SELECT (SELECT through FROM rollup_state) AS through, now() AS now")
+_ADVANCE = text("""
+INSERT INTO rollup_state (id, through) VALUES (1, :through) ON CONFLICT (id) DO UPDATE SET through = EXCLUDED.through
+""")
+_DEVICES = text("SELECT id FROM devices ORDER BY id")
+_MARK_INCOMING = text(f"""
+INSERT INTO rollup_pending (device_id, hour)
+SELECT DISTINCT device_id, date_trunc('hour', time, 'UTC') FROM incoming
+WHERE time < now() - make_interval(secs => {MARK_AGE.total_seconds():.0f})
+""")
+_MARK_THESE = text(f"""
+INSERT INTO rollup_pending (device_id, hour)
+SELECT DISTINCT device_id, date_trunc('hour', time, 'UTC')
+FROM unnest(CAST(:ids AS bigint[]), CAST(:times AS timestamptz[])) AS changed(device_id, time)
+WHERE time < now() - make_interval(secs => {MARK_AGE.total_seconds():.0f})
+""")
+_MARK_RANGE = text("""
+INSERT INTO rollup_pending (device_id, hour)
+SELECT :id, hour FROM generate_series(
+    date_trunc('hour', greatest(CAST(:first AS timestamptz), (SELECT min(time) FROM readings WHERE device_id = :id)), 'UTC'),
+    least(CAST(:last AS timestamptz), now()), interval '1 hour') AS hour
+""")
+_DROP_EARLY = text("""
+DELETE FROM rollup_pending WHERE id IN (
+    SELECT id FROM rollup_pending WHERE hour >= COALESCE((SELECT through FROM rollup_state), '-infinity') LIMIT :most)
+""")
+_TAKE = """
+WITH taken AS (
+    SELECT DISTINCT device_id, hour FROM (
+        SELECT device_id, hour FROM rollup_pending WHERE hour < (SELECT through FROM rollup_state) ORDER BY id LIMIT %s
+    ) AS oldest),
+gone AS (
+    DELETE FROM rollup_pending USING taken
+    WHERE rollup_pending.device_id = taken.device_id AND rollup_pending.hour = taken.hour)
+SELECT device_id, hour FROM taken ORDER BY device_id, hour
+"""
+_PENDING = text("SELECT count(*) FROM (SELECT FROM rollup_pending LIMIT :most) AS found")
+_STAGE = text("""
+CREATE TEMPORARY TABLE IF NOT EXISTS rolled (
+    device_id bigint, hour timestamptz, quantity smallint, n integer, low float8, mean float8, high float8, low_at timestamptz,
+    high_at timestamptz, suspect integer, failed integer, marked_at timestamptz, severity real) ON COMMIT DELETE ROWS
+""")
+_COPY = f"COPY rolled ({', '.join(HOUR_FIELDS)}) FROM STDIN (FORMAT binary)"
+_CHANGED = [name for name in HOUR_FIELDS if name not in {"device_id", "hour", "quantity"}]
+_NAMES = "ARRAY[" + ", ".join(f"'{name}'" for name in QUANTITIES) + "]"
+_UPSERT = text(f"""
+INSERT INTO readings_hourly ({", ".join(HOUR_FIELDS)})
+SELECT device_id, hour, ({_NAMES})[quantity + 1], n, NULLIF(low, 'NaN'), NULLIF(mean, 'NaN'), NULLIF(high, 'NaN'),
+    NULLIF(low_at, '-infinity'), NULLIF(high_at, '-infinity'), suspect, failed, NULLIF(marked_at, '-infinity'),
+    NULLIF(severity, 'NaN')
+FROM rolled
+ON CONFLICT (device_id, hour, quantity) DO UPDATE SET {", ".join(f"{name} = EXCLUDED.{name}" for name in _CHANGED)}
+""")
+_NOT_ROLLED = f"""NOT EXISTS (
+    SELECT FROM rolled WHERE rolled.device_id = readings_hourly.device_id AND rolled.hour = readings_hourly.hour
+        AND ({_NAMES})[rolled.quantity + 1] = readings_hourly.quantity)"""
+_DELETE_SPAN = text(f"""
+DELETE FROM readings_hourly WHERE device_id = ANY(CAST(:ids AS bigint[])) AND hour >= :since AND hour < :until AND {_NOT_ROLLED}
+""")
+_DELETE_HOURS = text(f"""
+DELETE FROM readings_hourly USING unnest(CAST(:ids AS bigint[]), CAST(:hours AS timestamptz[])) AS taken(id, at)
+WHERE device_id = taken.id AND hour = taken.at AND {_NOT_ROLLED}
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one step did.
+
+    Attributes:
+        readings: how many it read.
+        hours: how many hours of devices and quantities it wrote.
+        through: how far the roll-up is now; of a step over marked hours how far it was.
+    """
+
+    readings: int
+    hours: int
+    through: datetime | None
+
+
+def read_through(connection: Connection) -> datetime | None:
+    """Every hour before this one is rolled up, except those that are marked; None: none is."""
+    through: datetime | None = connection.execute(_THROUGH).one().through
+    return through
+
+
+def count_pending(connection: Connection, at_most: int) -> int:
+    """How many marks there are, counting no further than ``at_most``."""
+    return int(connection.execute(_PENDING, {"most": at_most}).scalar_one())
+
+
+def mark_incoming(connection: Connection) -> None:
+    """Mark the hours of old readings among those in the temporary table ``incoming`` (``write_readings``)."""
+    connection.execute(_MARK_INCOMING)
+
+
+def mark_readings(connection: Connection, device_ids: Sequence[int], times: Sequence[datetime]) -> None:
+    """Mark the hours of stored readings that were changed, as far as they are old; pair by pair."""
+    if device_ids:
+        connection.execute(_MARK_THESE, {"ids": list(device_ids), "times": list(times)})
+
+
+def mark_hours(connection: Connection, device_id: int, first: datetime, last: datetime) -> None:
+    """Mark every hour of a device in [first, last], as after a correction; hours before its first reading are left out.
+
+    Args:
+        connection: in the transaction that changes them, after it took the device's lock (``context.lock_devices``): a reading
+            that a worker is about to store is there then, or comes after the correction.
+        device_id: ``devices.id``.
+        first: aware.
+        last: aware, inclusive.
+    """
+    connection.execute(_MARK_RANGE, {"id": device_id, "first": first, "last": last})
+
+
+def horizon(connection: Connection) -> datetime:
+    """How far the roll-up may be by now."""
+    now: datetime = connection.execute(_THROUGH).one().now
+    return floor_hour(now - LAG)
+
+
+def next_window(connection: Connection, since: datetime | None, hours: int) -> tuple[datetime, datetime] | None:
+    """The next hours to roll up: at most so many, of one month, none of a month that has no partition; None: it is up to date.
+
+    Args:
+        connection: an open connection.
+        since: where to begin; None for the beginning of the record.
+        hours: most hours.
+    """
+    end = horizon(connection)
+    for month in existing_months(connection):
+        begin = max(month, since or month)
+        until = min(next_month(month), end, begin + hours * HOUR)
+        if begin < until:
+            return begin, until
+    return None
+
+
+def advance(connection: Connection, hours: int) -> Step | None:
+    """Roll up the next hours of all devices and move ``through``; None: it is as far as it may be.
+
+    Args:
+        connection: a connection in a transaction that is committed afterwards.
+        hours: most hours.
+    """
+    connection.execute(_LOCK, {"key": ROLLUP_LOCK})
+    through = read_through(connection)
+    window = next_window(connection, through, hours)
+    if window is None:
+        # Months without a partition hold no reading: they count as rolled up.
+        end = horizon(connection)
+        if through is None or through < end:
+            connection.execute(_ADVANCE, {"through": end})
+        return None
+    device_ids = list(connection.execute(_DEVICES).scalars())
+    step = roll_up(connection, device_ids, *window)
+    connection.execute(_ADVANCE, {"through": window[1]})
+    return Step(readings=step.readings, hours=step.hours, through=window[1])
+
+
+def roll_up(connection: Connection, device_ids: Sequence[int], since: datetime, until: datetime) -> Step:
+    """Roll up these devices' whole hours [since, until) anew; marks and ``through`` stay as they are."""
+    connection.execute(_LOCK, {"key": ROLLUP_LOCK})
+    readings = written = 0
+    for first in range(0, len(device_ids), DEVICES_AT_ONCE):
+        some = list(device_ids[first : first + DEVICES_AT_ONCE])
+        stretch = read_devices(connection, some, since, until)
+        hours = hours_of(stretch)
+        _write(connection, hours)
+        connection.execute(_DELETE_SPAN, {"ids": some, "since": since, "until": until})
+        readings, written = readings + len(stretch.time_us), written + len(hours["n"])
+    return Step(readings=readings, hours=written, through=read_through(connection))
+
+
+def roll_up_marked(connection: Connection, most: int) -> Step | None:
+    """Take at most so many marks and roll up their hours anew; None: there are none.
+
+    Args:
+        connection: a connection in a transaction that is committed afterwards.
+        most: marks.
+    """
+    connection.execute(_LOCK, {"key": ROLLUP_LOCK})
+    dropped = connection.execute(_DROP_EARLY, {"most": most}).rowcount
+    device_id, hour_us = _take(connection, most)
+    through = read_through(connection)
+    if not len(device_id):
+        return Step(readings=0, hours=0, through=through) if dropped else None
+    stretch = read_hours(connection, device_id, hour_us)
+    hours = hours_of(stretch)
+    _write(connection, hours)
+    connection.execute(_DELETE_HOURS, {"ids": device_id.tolist(), "hours": timestamps(hour_us)})
+    return Step(readings=len(stretch.time_us), hours=len(hours["n"]), through=through)
+
+
+def _take(connection: Connection, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    rows = connection.exec_driver_sql(_TAKE, (most,)).all()
+    hours = np.array([int(row.hour.astimezone(UTC).timestamp()) for row in rows], dtype=np.int64) * 1_000_000
+    return np.array([row.device_id for row in rows], dtype=np.int64), hours
+
+
+def _write(connection: Connection, hours: Hours) -> None:
+    connection.execute(_STAGE)
+    connection.execute(text("DELETE FROM rolled"))
+    if len(hours["n"]):
+        copy_array_in(connection, _COPY, hours, HOUR_FIELDS)
+        connection.execute(_UPSERT)
