@@ -12,12 +12,14 @@ from app.connections import Connections
 from app.errors import RETRY_AFTER_S, problem
 from streamgauge.errors import QueueUnavailable
 from streamgauge.queue import (
+    READINGS,
     Loss,
     Message,
     enqueue_ingest,
     ingest_body,
     new_task_id,
     newest_notice_id,
+    queue_length,
     wait_for_commit,
 )
 from streamgauge.reading import Reading
@@ -25,6 +27,7 @@ from streamgauge.settings import WebSettings
 from streamgauge.wire import Limits, RawUplink, Rejected
 
 RECIPIENT = "web"
+FULL_RETRY_AFTER_S = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,25 @@ def limits_of(settings: WebSettings) -> Limits:
         earliest=settings.earliest_time,
         future_tolerance=timedelta(seconds=settings.future_tolerance_s),
     )
+
+
+def refuse_if_full(linked: Connections) -> Response | None:
+    """503 while as many tasks wait as make the subscriber pause: what comes by HTTP must not starve what comes by MQTT.
+
+    Raises:
+        QueueUnavailable: Redis does not answer.
+    """
+    try:
+        waiting = queue_length(linked.redis, READINGS)
+    except RedisError as error:
+        raise QueueUnavailable(f"Redis did not answer ({error})") from error
+    if waiting < linked.settings.queue_pause_length:
+        return None
+    detail = (
+        f"{waiting} tasks wait for workers, {linked.settings.queue_pause_length} are the most. Nothing was taken: "
+        "send it again later."
+    )
+    return problem(503, "Queue full", detail, {"Retry-After": str(FULL_RETRY_AFTER_S)})
 
 
 def commit(

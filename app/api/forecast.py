@@ -1,14 +1,15 @@
 """``GET /api/v1/devices/<device>/forecast``: a station's newest forecast, and how good its forecasts have been."""
 
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 from flask import Response
 from werkzeug.exceptions import NotFound
 
-from app.api.access import needs
 from app.api.answers import json_answer
-from app.api.blueprint import blueprint
+from app.api.declare import endpoint, json_of
+from app.api.schemas import ForecastObject
 from app.connections import connections
 from streamgauge.storage.forecasts import (
     ForecastRecord,
@@ -30,10 +31,20 @@ _ABSENT: dict[str, Any] = {
 }
 
 
-@blueprint.get("/devices/<device>/forecast")
-@needs("read")
+@endpoint(
+    "GET",
+    "/devices/<device>/forecast",
+    scope="read",
+    tag="Devices",
+    summary="A station's newest forecast, and how good its forecasts have been",
+    answers={200: json_of("The newest forecast.", ForecastObject)},
+    problems=(404,),
+)
 def get_forecast(device: str) -> Response:
-    """The newest forecast with its age; nulls and no horizons for a station that has none yet."""
+    """The newest forecast with its age; nulls and no horizons for a station that has none yet.
+
+    Its ETag stays while nothing but the age has changed: who has it counts on from ``issued_at``.
+    """
     with connections().engine.connect() as connection:
         known = find_device(connection, device)
         if known is None:
@@ -42,7 +53,11 @@ def get_forecast(device: str) -> Response:
         record = forecast_record(connection, known.id)
         model = None if issue is None else model_sha256(connection, issue.model_id)
     shown = _ABSENT if issue is None else forecast_object(issue, model, datetime.now(UTC))
-    return json_answer({"device": known.name, **shown, **_record_object(record)})
+    body = {"device": known.name, **shown, **_record_object(record)}
+    answer = json_answer(body)
+    ageless = json_answer({**body, "age_s": None}).get_data()
+    answer.set_etag(sha256(ageless).hexdigest()[:32], weak=True)
+    return answer
 
 
 def forecast_object(issue: IssuedForecast, model: str | None, now: datetime) -> dict[str, Any]:

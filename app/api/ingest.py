@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 from flask import Response, request
 
-from app.api.access import needs
 from app.api.answers import json_answer
-from app.api.blueprint import blueprint
-from app.api.commit import Committed, answer_not_committed, commit, limits_of
+from app.api.commit import Committed, answer_not_committed, commit, limits_of, refuse_if_full
+from app.api.declare import endpoint, json_of
+from app.api.schemas import StoredObject, WireReading
 from app.connections import connections
 from app.errors import problem
 from streamgauge.errors import DeadReason, NotCommittedInTime
@@ -34,11 +34,25 @@ class Received:
     rejected: list[tuple[int | None, Rejected]] = field(default_factory=list)
 
 
-@blueprint.post("/readings")
-@needs("ingest")
+@endpoint(
+    "POST",
+    "/readings",
+    scope="ingest",
+    tag="Readings",
+    summary="Take readings",
+    body=(WireReading, list[WireReading]),
+    answers={201: json_of("Every reading is committed.", StoredObject)},
+    problems=(422, 503),
+)
 def post_readings() -> Response:
-    """Take one reading or an array of them through the queue, and answer when a worker has committed them."""
+    """One reading or an array of them goes through the queue, and the answer comes when a worker has committed them.
+
+    Refused readings (422) are named with their place in the array and kept as dead letters; the others are stored. 503 says that
+    nothing is known to be stored; sending it again is harmless.
+    """
     linked = connections()
+    if (refusal := refuse_if_full(linked)) is not None:
+        return refusal
     now = datetime.now(UTC)
     received = receive(request.get_data(), limits_of(linked.settings), now)
     READINGS_RECEIVED.labels(SOURCE).inc(len(received.readings) + sum(item.readings for _, item in received.rejected))

@@ -12,8 +12,6 @@ from streamgauge.reading import DEVICE_NAME, from_microseconds, to_microseconds
 
 EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
 LATEST = datetime(9999, 12, 30, tzinfo=UTC)
-MAX_PAGE = 10_000
-DEFAULT_PAGE = 1_000
 MAX_BIN_S = 366 * 86_400
 _POSITION = re.compile(r"p(-?[0-9]{1,18})\.([0-9]{1,18})")
 
@@ -50,6 +48,11 @@ def read_range(arguments: Mapping[str, str]) -> tuple[datetime, datetime]:
     if start >= end:
         raise BadRequest("from must be before to")
     return start, end
+
+
+def is_storable(text: str) -> bool:
+    """Whether Postgres can look for this text: it holds no NUL and no half of a surrogate pair."""
+    return "\0" not in text and not any(0xD800 <= ord(character) < 0xE000 for character in text)
 
 
 def read_whole(arguments: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

@@ -1,76 +1,105 @@
 """``GET /api/v1/devices/<device>/readings``."""
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
 
 from flask import Response, request
+from msgspec import Meta, Struct, field
 from sqlalchemy import Engine
-from werkzeug.exceptions import BadRequest, NotAcceptable, NotFound
+from werkzeug.exceptions import BadRequest, NotFound
 
-from app.api.access import needs
 from app.api.answers import json_answer
-from app.api.blueprint import blueprint
-from app.api.parameters import (
-    DEFAULT_PAGE,
-    MAX_BIN_S,
-    MAX_PAGE,
-    decode_time_cursor,
-    encode_time_cursor,
-    read_range,
-    read_whole,
-)
+from app.api.declare import JSON, Answer, endpoint
+from app.api.parameters import MAX_BIN_S, decode_time_cursor, encode_time_cursor, read_range
+from app.api.schemas import DEFAULT_PAGE, MAX_PAGE, BinPage, Cursor, ReadingPage, Time
 from app.connections import connections
 from streamgauge.reading import SIMULATED, is_simulated
-from streamgauge.storage.read_readings import (
-    Device,
-    count_readings,
-    find_device,
-    read_bins,
-    read_extent,
-    read_page,
-    stream_csv,
-)
+from streamgauge.storage.export import stream_csv
+from streamgauge.storage.export_parquet import stream_parquet
+from streamgauge.storage.history import Selection
+from streamgauge.storage.read_readings import Device, count_readings, find_device, read_bins, read_extent, read_page
 
 STEP = timedelta(microseconds=1)
 AUTO_BINS_S = (60, 300, 900, 3_600, 10_800, 21_600, 86_400, 604_800)
 AUTO_ROWS = 2_000
 """``resolution=auto`` gives raw readings if there are at most so many, else the finest bins that are at most so many."""
+CSV = "text/csv"
+PARQUET = "application/vnd.apache.parquet"
+FORMATS = {"json": JSON, "csv": CSV, "parquet": PARQUET}
+_RESOLUTION = r"^(raw|auto|[1-9][0-9]{0,7})$"
 
 
-@blueprint.get("/devices/<device>/readings")
-@needs("read")
-def get_readings(device: str) -> Response:
-    """Readings of [from, to), raw or in bins, as JSON by pages or as CSV in one stream."""
+class ReadingsQuery(Struct, kw_only=True):
+    """Which readings, and how."""
+
+    from_: Annotated[Time | None, Meta(description="The first time; absent: from the beginning.")] = field(
+        default=None, name="from"
+    )
+    to: Annotated[Time | None, Meta(description="The time after the last; absent: to the end.")] = None
+    resolution: Annotated[
+        str,
+        Meta(
+            description="`raw`; bins of so many seconds; `auto`: raw if there are few readings, else bins that fit a screen.",
+            pattern=_RESOLUTION,
+            extra={"must": f"be raw, auto or a whole number of seconds from 1 to {MAX_BIN_S}"},
+        ),
+    ] = "raw"
+    format: Annotated[
+        Literal["json", "csv", "parquet"] | None,
+        Meta(description="Absent: what `Accept` prefers, else `json`. `csv` and `parquet` hold the whole range, raw."),
+    ] = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE, description="Of one JSON page.")] = DEFAULT_PAGE
+    cursor: Cursor | None = None
+
+
+@endpoint(
+    "GET",
+    "/devices/<device>/readings",
+    scope="read",
+    tag="Readings",
+    summary="Readings of a device: raw or in bins, by pages or as one stream",
+    query=ReadingsQuery,
+    answers={
+        200: Answer(
+            "A page, or the whole range as a file.",
+            {JSON: (ReadingPage, BinPage), CSV: (str,), PARQUET: (bytes,)},
+            {"Content-Disposition": "For csv and parquet: a name for the file."},
+        )
+    },
+    problems=(400, 404),
+)
+def get_readings(device: str, query: ReadingsQuery) -> Response:
+    """Readings of [from, to), oldest first, with flags, reasons, what was expected and how surprising they were."""
     start, end = read_range(request.args)
-    kind = request.args.get("format", "json")
-    if kind == "parquet":
-        raise NotAcceptable("format=parquet is not offered yet: use json or csv")
-    if kind not in {"json", "csv"}:
-        raise BadRequest("format must be json or csv")
-    limit = read_whole(request.args, "limit", DEFAULT_PAGE, 1, MAX_PAGE)
-    cursor = request.args.get("cursor")
-    if cursor:
-        start = max(start, decode_time_cursor(cursor) + STEP)
+    if query.cursor:
+        start = max(start, decode_time_cursor(query.cursor) + STEP)
     engine = connections().engine
     with engine.connect() as connection:
         known = find_device(connection, device)
     if known is None:
         raise NotFound("No device of this name is registered.")
-    bin_s = _resolution(engine, known, start, end)
-    if kind == "csv":
-        if bin_s is not None:
-            raise BadRequest("format=csv gives raw readings: leave resolution out, or set it to raw")
-        return _csv_answer(engine, known, start, end)
-    return _json_page(engine, known, start, end, limit, bin_s)
+    kind = query.format or _preferred_format()
+    if kind != "json":
+        if query.resolution != "raw":
+            raise BadRequest(f"format={kind} gives raw readings: leave resolution out, or set it to raw")
+        return _file_answer(engine, known, start, end, kind)
+    return _json_page(engine, known, start, end, query.limit, _resolution(engine, known, start, end, query.resolution))
 
 
-def _resolution(engine: Engine, device: Device, start: datetime, end: datetime) -> int | None:
-    text = request.args.get("resolution", "raw")
+def _preferred_format() -> str:
+    wanted = request.accept_mimetypes.best_match(list(FORMATS.values()), JSON)
+    return next(name for name, kind in FORMATS.items() if kind == wanted)
+
+
+def _resolution(engine: Engine, device: Device, start: datetime, end: datetime, text: str) -> int | None:
+    """The width of the bins in seconds; None for raw readings."""
     if text == "raw":
         return None
     if text != "auto":
-        return read_whole(request.args, "resolution", 1, 1, MAX_BIN_S)
+        if int(text) > MAX_BIN_S:
+            raise BadRequest(f"resolution must be raw, auto or a whole number of seconds from 1 to {MAX_BIN_S}")
+        return int(text)
     with engine.connect() as connection:
         extent = read_extent(connection, device.id)
         if extent is None or count_readings(connection, device.id, start, end, AUTO_ROWS + 1) <= AUTO_ROWS:
@@ -107,10 +136,13 @@ def _reading_object(row: Mapping[str, Any]) -> dict[str, Any]:
     return present | {SIMULATED: True} if is_simulated(row.get("extra")) else present
 
 
-def _csv_answer(engine: Engine, device: Device, start: datetime, end: datetime) -> Response:
-    def stream() -> Iterator[bytes]:
-        with engine.connect() as connection:
-            yield from stream_csv(connection, device.id, start, end)
-
-    headers = {"Content-Disposition": f'attachment; filename="{device.name.replace(":", "_")}.csv"'}
-    return Response(stream(), content_type="text/csv; charset=utf-8", headers=headers)
+def _file_answer(engine: Engine, device: Device, start: datetime, end: datetime, kind: str) -> Response:
+    selection = Selection(devices=(device,), start=start, end=end)
+    streams: dict[str, Callable[[], Iterator[bytes]]] = {
+        "csv": lambda: stream_csv(engine, selection),
+        "parquet": lambda: stream_parquet(engine, selection, now=datetime.now(UTC)),
+    }
+    name = f"{device.name.replace(':', '_')}.{kind}"
+    content_type = f"{CSV}; charset=utf-8" if kind == "csv" else FORMATS[kind]
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(streams[kind](), content_type=content_type, headers=headers)

@@ -3,17 +3,20 @@
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 from flask import Response, request
+from msgspec import Meta, Struct
 from sqlalchemy import Connection
 from werkzeug.exceptions import BadRequest, Conflict, NotFound
 
-from app.api.access import needs, token_name
+from app.api.access import token_name
 from app.api.answers import json_answer
 from app.api.blueprint import blueprint
-from app.api.parameters import decode_id_cursor, encode_id_cursor, read_time, read_whole
+from app.api.declare import endpoint, json_of
+from app.api.parameters import decode_id_cursor, encode_id_cursor, read_time
+from app.api.schemas import Cursor, OneRun, RunBody, RunPage
 from app.connections import connections
 from app.errors import problem
 from streamgauge.errors import QueueUnavailable
@@ -40,10 +43,31 @@ MAX_BODY_BYTES = 2**20
 MAX_ID = 2**63 - 1
 
 
-@blueprint.post("/rescore-runs")
-@needs("write")
+_TAG = "Re-scoring"
+
+
+class RunsQuery(Struct, kw_only=True):
+    """Which runs."""
+
+    limit: Annotated[int, Meta(ge=1, le=MAX_RUNS)] = DEFAULT_RUNS
+    cursor: Cursor | None = None
+
+
+@endpoint(
+    "POST",
+    "/rescore-runs",
+    scope="write",
+    tag=_TAG,
+    summary="Ask for stored readings to be judged again",
+    body=(RunBody,),
+    answers={
+        200: json_of("The same run is open already.", OneRun, headers={"Location": "The run."}),
+        202: json_of("The run is asked for.", OneRun, headers={"Location": "The run."}),
+    },
+    problems=(400, 422),
+)
 def post_rescore_run() -> Response:
-    """Ask for a run: 202 with the run and its ``Location``; 200 if the same run is open already."""
+    """What must be so of the range, the devices and the model is told in docs/rescoring.md."""
     try:
         asked, problems = read_request(request.get_data(), datetime.now(UTC))
         with connections().engine.begin() as connection:
@@ -64,30 +88,51 @@ def post_rescore_run() -> Response:
     return answer
 
 
-@blueprint.get("/rescore-runs")
-@needs("read")
-def get_rescore_runs() -> Response:
-    """Runs, newest first, without their reports: ``{"runs": […], "next": cursor or null}``."""
-    limit = read_whole(request.args, "limit", DEFAULT_RUNS, 1, MAX_RUNS)
-    cursor = request.args.get("cursor")
+@endpoint(
+    "GET",
+    "/rescore-runs",
+    scope="read",
+    tag=_TAG,
+    summary="Runs, newest first",
+    query=RunsQuery,
+    answers={200: json_of("A page of runs, without their reports.", RunPage)},
+    problems=(400,),
+)
+def get_rescore_runs(query: RunsQuery) -> Response:
+    """Those that are over stay listed."""
+    before = decode_id_cursor(query.cursor) if query.cursor else None
     with connections().engine.connect() as connection:
-        runs = list_runs(connection, limit=limit + 1, before=decode_id_cursor(cursor) if cursor else None)
-    page = runs[:limit]
-    following = encode_id_cursor(page[-1].id) if len(runs) > limit else None
+        runs = list_runs(connection, limit=query.limit + 1, before=before)
+    page = runs[: query.limit]
+    following = encode_id_cursor(page[-1].id) if len(runs) > query.limit else None
     return json_answer({"runs": [run_object(run, with_report=False) for run in page], "next": following})
 
 
-@blueprint.get("/rescore-runs/<int:run_id>")
-@needs("read")
+@endpoint(
+    "GET",
+    "/rescore-runs/<int:run_id>",
+    scope="read",
+    tag=_TAG,
+    summary="One run with its progress and, once it has ended, its report",
+    answers={200: json_of("The run.", OneRun)},
+    problems=(404,),
+)
 def get_rescore_run(run_id: int) -> Response:
-    """One run with its progress and, once it has ended, its report."""
+    """What changed stands in ``report``."""
     return json_answer({"run": run_object(_find(run_id))})
 
 
-@blueprint.post("/rescore-runs/<int:run_id>/cancel")
-@needs("write")
+@endpoint(
+    "POST",
+    "/rescore-runs/<int:run_id>/cancel",
+    scope="write",
+    tag=_TAG,
+    summary="Ask that a run ends",
+    answers={202: json_of("It ends soon.", OneRun)},
+    problems=(404, 409),
+)
 def post_rescore_run_cancel(run_id: int) -> Response:
-    """Ask that a run ends; a chunk that is under way is finished, and what was written stays."""
+    """A chunk that is under way is finished, and what was written stays."""
     run = _find(run_id)
     with connections().engine.begin() as connection:
         asked = request_cancel(connection, run_id)

@@ -5,14 +5,16 @@ reason for what is refused. From the door on an uplink goes the same way as one 
 """
 
 from datetime import UTC, datetime
+from typing import Annotated, Any
 
 from flask import Response, request
+from msgspec import Meta, Struct
 from werkzeug.exceptions import BadRequest
 
-from app.api.access import needs
 from app.api.answers import json_answer
-from app.api.blueprint import blueprint
-from app.api.commit import answer_not_committed, commit, limits_of
+from app.api.commit import answer_not_committed, commit, limits_of, refuse_if_full
+from app.api.declare import Answer, endpoint, json_of
+from app.api.schemas import CommittedObject
 from app.connections import connections
 from app.errors import problem
 from streamgauge.errors import NotCommittedInTime
@@ -23,11 +25,32 @@ from streamgauge.reading import to_microseconds
 from streamgauge.wire import Arrival, decode_uplink
 
 
-@blueprint.post("/webhooks/chirpstack")
-@needs("ingest")
-def post_chirpstack() -> Response:
-    """Take an event of ChirpStack v4's HTTP integration, which says in ``?event=`` what it is."""
-    event = request.args.get("event", chirpstack.UPLINK_EVENT)
+class EventQuery(Struct, kw_only=True):
+    """What ChirpStack adds to the address."""
+
+    event: Annotated[str | None, Meta(description="Which event it is; `up` where it is absent.")] = None
+
+
+_ANSWERS = {
+    201: json_of("What the uplink held is committed.", CommittedObject),
+    204: Answer("It holds nothing to be stored."),
+}
+
+
+@endpoint(
+    "POST",
+    "/webhooks/chirpstack",
+    scope="ingest",
+    tag="Readings",
+    summary="Take an event of ChirpStack v4's HTTP integration",
+    query=EventQuery,
+    body=(dict[str, Any],),
+    answers=_ANSWERS,
+    problems=(400, 422, 503),
+)
+def post_chirpstack(query: EventQuery) -> Response:
+    """It says in ``event`` what it is; everything but uplinks is answered with 204 (docs/network-servers.md)."""
+    event = query.event or chirpstack.UPLINK_EVENT
     if event in chirpstack.OTHER_EVENTS:
         return _ignored(chirpstack.NETWORK)
     if event != chirpstack.UPLINK_EVENT:
@@ -36,10 +59,18 @@ def post_chirpstack() -> Response:
     return _take(chirpstack.NETWORK)
 
 
-@blueprint.post("/webhooks/tts")
-@needs("ingest")
+@endpoint(
+    "POST",
+    "/webhooks/tts",
+    scope="ingest",
+    tag="Readings",
+    summary="Take an upstream message of The Things Stack v3's webhooks",
+    body=(dict[str, Any],),
+    answers=_ANSWERS,
+    problems=(422, 503),
+)
 def post_the_things_stack() -> Response:
-    """Take an upstream message of The Things Stack v3's webhooks."""
+    """Everything but uplinks is answered with 204 (docs/network-servers.md)."""
     return _take(the_things_stack.NETWORK)
 
 
@@ -49,6 +80,8 @@ def _take(network: str) -> Response:
     arrival = decode_uplink(network, request.get_data(), limits_of(linked.settings), now)
     if arrival.ignored is not None:
         return _ignored(network)
+    if (refusal := refuse_if_full(linked)) is not None:
+        return refusal
     READINGS_RECEIVED.labels(network).inc()
     for item in arrival.rejected:
         READINGS_DEAD.labels(item.reason).inc()
@@ -58,10 +91,10 @@ def _take(network: str) -> Response:
         committed = commit(linked, message, [], arrival.rejected, arrival.uplinks)
     except NotCommittedInTime:
         return answer_not_committed(linked.settings, "The uplink is")
-    refusal = _first_reason(arrival) or next(((loss.reason, loss.detail) for loss in committed.losses.values()), None)
-    if refusal is None:
+    lost = _first_reason(arrival) or next(((loss.reason, loss.detail) for loss in committed.losses.values()), None)
+    if lost is None:
         return json_answer({"committed": True}, 201)
-    reason, detail = refusal
+    reason, detail = lost
     return problem(422, "Uplink refused", f"{detail} It is kept as a dead letter.", reason=reason)
 
 

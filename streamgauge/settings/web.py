@@ -68,6 +68,12 @@ class WebSettings(CommonSettings, StoreSettings, LimitSettings):
         "How long `POST /readings` waits for the commit before it answers 503.",
         default=5.0,
     )
+    queue_pause_length: int = setting(
+        "SUBSCRIBER_QUEUE_PAUSE",
+        whole(1, 1_000_000),
+        "Tasks waiting in `readings` at which the subscriber stops taking messages.",
+        default=200,
+    )
     live_backlog_events: int = setting(
         "LIVE_BACKLOG_EVENTS",
         whole(8, 100_000),
