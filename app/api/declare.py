@@ -6,7 +6,7 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 import msgspec
-from flask import Response, request
+from flask import Response, current_app, request
 from msgspec import Struct
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest, NotAcceptable, RequestEntityTooLarge, UnsupportedMediaType
@@ -135,7 +135,7 @@ def read_query(kind: type[Q], arguments: "MultiDict[str, str]") -> Q:
     found: dict[str, Any] = {}
     for item in msgspec.structs.fields(kind):
         name = item.encode_name
-        is_list = isinstance(msgspec.inspect.type_info(item.type), msgspec.inspect.ListType)
+        is_list = isinstance(_bare(msgspec.inspect.type_info(item.type)), msgspec.inspect.ListType)
         value = [text for text in arguments.getlist(name) if text] if is_list else arguments.get(name)
         if not value:
             continue
@@ -170,14 +170,11 @@ def read_body(kind: type[B], *, may_be_empty: bool = False) -> B:
 def must_be(kind: Any) -> str:
     """What a parameter of this type must be, as the end of a sentence."""
     info = msgspec.inspect.type_info(kind)
-    if isinstance(info, msgspec.inspect.UnionType):
-        info = next(part for part in info.types if not isinstance(part, msgspec.inspect.NoneType))
-    if isinstance(info, msgspec.inspect.Metadata):
-        if info.extra and "must" in info.extra:
-            return f"must {info.extra['must']}"
-        info = info.type
+    if (said := _said(info)) is not None:
+        return f"must {said}"
+    info = _bare(info)
     if isinstance(info, msgspec.inspect.ListType):
-        info = info.item_type
+        info = _bare(info.item_type)
     if isinstance(info, msgspec.inspect.LiteralType):
         return f"must be one of {', '.join(str(value) for value in info.values[:MAX_EXPLAINED_CHOICES])}"
     if isinstance(info, msgspec.inspect.IntType):
@@ -189,10 +186,28 @@ def must_be(kind: Any) -> str:
     return "is not as the document says"
 
 
+def _bare(info: msgspec.inspect.Type) -> msgspec.inspect.Type:
+    """A type without what is said of it, and without that it may be absent."""
+    while True:
+        if isinstance(info, msgspec.inspect.Metadata):
+            info = info.type
+        elif isinstance(info, msgspec.inspect.UnionType):
+            info = next(part for part in info.types if not isinstance(part, msgspec.inspect.NoneType))
+        else:
+            return info
+
+
+def _said(info: msgspec.inspect.Type) -> str | None:
+    """What a declaration itself says that a parameter must be: the member ``must`` of its ``extra``."""
+    if isinstance(info, msgspec.inspect.UnionType):
+        return next((said for part in info.types if (said := _said(part)) is not None), None)
+    if not isinstance(info, msgspec.inspect.Metadata):
+        return None
+    return str(info.extra["must"]) if info.extra and "must" in info.extra else _said(info.type)
+
+
 def declared_views() -> dict[str, Declaration]:
     """Every declared call of the current application, by endpoint."""
-    from flask import current_app
-
     views = {name: getattr(view, "streamgauge_api", None) for name, view in current_app.view_functions.items()}
     return {name: found for name, found in views.items() if found is not None}
 
