@@ -38,6 +38,7 @@ RETRAIN_TASK = "streamgauge.models.retrain"
 SHADOW_TASK = "streamgauge.models.shadow"
 MIRROR_TASK = "streamgauge.models.mirror"
 DRIFT_TASK = "streamgauge.drift"
+ROLLUP_TASK = "streamgauge.rollup"
 QUEUE_OF_TASK = {
     INGEST_TASK: READINGS,
     FORECAST_TASK: ALERTS,
@@ -51,6 +52,7 @@ QUEUE_OF_TASK = {
     SHADOW_TASK: BATCH,
     MIRROR_TASK: BATCH,
     DRIFT_TASK: BATCH,
+    ROLLUP_TASK: BATCH,
 }
 """What somebody waits for goes by ``readings`` and ``alerts``; what may take its time by ``batch``, with workers of its own."""
 

@@ -152,6 +152,11 @@ def mark_hours(connection: Connection, device_id: int, first: datetime, last: da
     connection.execute(_MARK_RANGE, {"id": device_id, "first": first, "last": last})
 
 
+def all_devices(connection: Connection) -> list[int]:
+    """The ids of all devices, decommissioned ones too."""
+    return list(connection.execute(_DEVICES).scalars())
+
+
 def horizon(connection: Connection) -> datetime:
     """How far the roll-up may be by now."""
     now: datetime = connection.execute(_THROUGH).one().now
@@ -191,8 +196,7 @@ def advance(connection: Connection, hours: int) -> Step | None:
         if through is None or through < end:
             connection.execute(_ADVANCE, {"through": end})
         return None
-    device_ids = list(connection.execute(_DEVICES).scalars())
-    step = roll_up(connection, device_ids, *window)
+    step = roll_up(connection, all_devices(connection), *window)
     connection.execute(_ADVANCE, {"through": window[1]})
     return Step(readings=step.readings, hours=step.hours, through=window[1])
 

@@ -1,7 +1,7 @@
 """The roll-up: equal to recomputation whatever came late, twice, corrected or killed; and charts that rest on it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -60,7 +60,11 @@ FROM readings_hourly ORDER BY 1, 2, 3
 def roll_all(engine: Engine, hours: int = 100) -> int:
     """Every step until nothing is left; how many there were."""
     steps = 0
-    for step in (lambda connection: advance(connection, hours), lambda connection: roll_up_marked(connection, 50)):
+    ways: tuple[Callable[[Connection], object], ...] = (
+        lambda connection: advance(connection, hours),
+        lambda connection: roll_up_marked(connection, 50),
+    )
+    for step in ways:
         while True:
             with engine.begin() as connection:
                 if step(connection) is None:
@@ -124,7 +128,7 @@ def random() -> np.random.Generator:
 
 
 @pytest.fixture
-def stations(engine: Engine) -> Iterator[Engine]:
+def stations(engine: Engine) -> Engine:
     """Two stations and the partitions of the last three months; the roll-up knows of nothing."""
     with engine.begin() as connection:
         register_devices(connection, ["one", "two"])
@@ -291,7 +295,7 @@ def test_a_chart_of_months_keeps_every_bin_s_lowest_and_highest_reading(
 def test_a_chart_shows_late_readings_and_corrections_before_they_are_rolled_up(long_record: Engine) -> None:
     roll_all(long_record)
     late, start = NOW - timedelta(days=30, minutes=3), NOW - timedelta(days=57)
-    values = {"id": 1, "first": NOW - timedelta(days=12), "last": NOW - timedelta(days=12) + timedelta(minutes=50)}
+    first, last = NOW - timedelta(days=12), NOW - timedelta(days=12) + timedelta(minutes=50)
     with long_record.begin() as connection:
         insert = "INSERT INTO readings (device_id, time, level_m, flags, received_at) VALUES (1, :t, 77.5, '{}', now())"
         connection.execute(text(insert), {"t": late})
@@ -300,8 +304,8 @@ def test_a_chart_shows_late_readings_and_corrections_before_they_are_rolled_up(l
             "INSERT INTO corrections (device_id, quantity, first, last, value, flag, note, made_by) "
             "VALUES (:id, 'level_m', :first, :last, -5, 1, '', '')"
         )
-        connection.execute(text(correction), values)
-        mark_hours(connection, 1, values["first"], values["last"])
+        connection.execute(text(correction), {"id": 1, "first": first, "last": last})
+        mark_hours(connection, 1, first, last)
     for rolled_up in (False, True):
         with long_record.connect() as connection:
             assert (count_pending(connection, 9) == 0) is rolled_up

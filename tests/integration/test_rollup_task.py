@@ -1,0 +1,217 @@
+"""The roll-up as the batch worker and people run it: in steps, resumable, giving way, and for nothing where nothing is late."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import pytest
+from redis import Redis
+from sqlalchemy import Engine, event, text
+
+from streamgauge.storage.context import lock_devices
+from streamgauge.storage.devices import register_devices
+from streamgauge.storage.partitions import make_partitions, month_of
+from streamgauge.storage.rollup import advance, count_pending, horizon, mark_hours, read_through, roll_up_marked
+from tasks.rollup import Pace, main, roll_on
+from tests.integration.test_rollup import differences
+from tests.support.ingest import ingest, series, services
+
+NOW = datetime.now(UTC).replace(second=0, microsecond=0)
+OLD = NOW - timedelta(days=40)
+
+_FILL = text("""
+INSERT INTO readings (device_id, time, level_m, temperature_c, flags, score, received_at)
+SELECT device_id, moment, sin(extract(epoch FROM moment) + device_id), 9, '{"level_m": 1}', 0.1, moment
+FROM generate_series(CAST(:first AS timestamptz), now(), '20 min') AS moment
+CROSS JOIN generate_series(1, :devices) AS device_id
+""")
+
+
+@pytest.fixture
+def old_readings(engine: Engine) -> Engine:
+    """What a database holds before the migration that brought the roll-up: 9,000 readings of three stations."""
+    with engine.begin() as connection:
+        register_devices(connection, [f"station-{number}" for number in range(3)])
+        make_partitions(connection, {month_of(OLD + timedelta(days=day)) for day in range(0, 45, 5)})
+        connection.execute(_FILL, {"first": OLD, "devices": 3})
+    return engine
+
+
+def reached(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        return read_through(connection) == horizon(connection)
+
+
+def test_old_readings_are_rolled_up_step_by_step_with_their_progress(old_readings: Engine) -> None:
+    seen: list[datetime | None] = []
+    rests: list[float] = []
+    done = roll_on(old_readings, rest=rests.append, tell=lambda done: seen.append(done.through))
+    assert not done.is_left
+    assert done.readings > 8_500
+    assert len(seen) > 3
+    assert seen == sorted(moment for moment in seen if moment)
+    assert len(rests) == done.steps
+    assert reached(old_readings)
+    assert differences(old_readings) == []
+    assert roll_on(old_readings).steps == 0, "nothing is left"
+
+
+def test_no_step_begins_without_time_or_while_live_readings_wait(old_readings: Engine) -> None:
+    waiting = iter([False, False, True] + [True] * 9)
+    done = roll_on(old_readings, gives_way=lambda: next(waiting), rest=lambda _s: None)
+    assert (done.steps, done.is_left) == (1, True)
+    assert roll_on(old_readings, budget_s=-1).steps == 0
+    assert not reached(old_readings)
+
+
+def test_a_roll_up_that_is_killed_in_the_middle_goes_on_where_it_was(old_readings: Engine, database_url: str) -> None:
+    with old_readings.begin() as connection:
+        connection.execute(
+            text(
+                "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END'"
+            )
+        )
+        connection.execute(text("CREATE TRIGGER slow AFTER INSERT ON readings_hourly EXECUTE FUNCTION slow()"))
+    try:
+        environ = {
+            **os.environ,
+            "STREAMGAUGE_DATABASE_URL": database_url,
+            "STREAMGAUGE_REDIS_URL": "redis://127.0.0.1:1/0",
+        }
+        for _ in range(2):
+            command = [sys.executable, "-m", "tasks.rollup", "--through"]
+            with subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL) as process:
+                wait_for_step(old_readings)
+                process.send_signal(signal.SIGKILL)
+    finally:
+        with old_readings.begin() as connection:
+            connection.execute(text("DROP FUNCTION slow CASCADE"))
+    assert not reached(old_readings)
+    roll_on(old_readings, rest=lambda _s: None)
+    assert reached(old_readings)
+    assert differences(old_readings) == []
+
+
+def wait_for_step(engine: Engine) -> None:
+    """Until one more step is committed than at the call."""
+    deadline_s, before = time.monotonic() + 20, through(engine)
+    while through(engine) == before:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def through(engine: Engine) -> datetime | None:
+    with engine.connect() as connection:
+        return read_through(connection)
+
+
+def test_a_late_reading_whose_writer_is_still_at_work_is_not_missed(old_readings: Engine) -> None:
+    roll_on(old_readings, rest=lambda _s: None)
+    moment = NOW - timedelta(days=3, minutes=4)
+    writer = old_readings.connect()
+    with writer.begin():
+        lock_devices(writer, [1])
+        insert = "INSERT INTO readings (device_id, time, level_m, flags, received_at) VALUES (1, :t, 9.5, '{}', now())"
+        writer.execute(text(insert), {"t": moment})
+        mark_hours(writer, 1, moment, moment)
+        assert roll_on(old_readings).steps == 0, "nobody sees it yet"
+    writer.close()
+    assert roll_on(old_readings, rest=lambda _s: None).steps == 1
+    assert differences(old_readings) == []
+
+
+def test_two_steps_at_once_take_turns(old_readings: Engine) -> None:
+    first = old_readings.connect()
+    transaction = first.begin()
+    assert advance(first, 24) is not None
+    ended: list[bool] = []
+
+    def second() -> None:
+        with old_readings.begin() as connection:
+            roll_up_marked(connection, 10)
+            advance(connection, 24)
+        ended.append(True)
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    time.sleep(0.3)
+    assert not ended
+    transaction.commit()
+    first.close()
+    thread.join(10)
+    assert ended
+    assert through(old_readings) == month_of(OLD) + timedelta(hours=48)
+    roll_on(old_readings, rest=lambda _s: None)
+    assert differences(old_readings) == []
+
+
+def test_hours_without_readings_go_and_marks_that_are_early_do_too(old_readings: Engine) -> None:
+    with old_readings.begin() as connection:
+        mark_hours(connection, 2, OLD, NOW)
+        assert count_pending(connection, 5_000) > 950
+    roll_on(old_readings, rest=lambda _s: None)
+    gone = NOW - timedelta(days=5)
+    with old_readings.begin() as connection:
+        until = gone + timedelta(hours=3)
+        delete = "DELETE FROM readings WHERE device_id = 2 AND time BETWEEN :first AND :last"
+        connection.execute(text(delete), {"first": gone, "last": until})
+        mark_hours(connection, 2, gone, until)
+        assert count_pending(connection, 9) == 4
+    roll_on(old_readings, rest=lambda _s: None)
+    assert differences(old_readings) == []
+
+
+def test_a_live_reading_costs_the_roll_up_no_statement_and_a_late_one_is_marked(engine: Engine, redis: "Redis") -> None:
+    statements: list[str] = []
+    using = services(engine, redis)
+    event.listen(engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    ingest(using, series([1.0, 1.01, 1.02], start=NOW - timedelta(minutes=12)))
+    assert not [statement for statement in statements if "rollup" in statement]
+    ingest(using, series([1.0, 1.01, 1.02], start=NOW - timedelta(hours=7)))
+    assert len([statement for statement in statements if "rollup" in statement]) == 1
+    with engine.connect() as connection:
+        assert 1 <= count_pending(connection, 9) <= 2
+
+
+def test_by_hand_everything_or_one_station_is_rolled_up_anew(
+    old_readings: Engine,
+    database_url: str,
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("STREAMGAUGE_DATABASE_URL", database_url)
+    monkeypatch.setenv("STREAMGAUGE_REDIS_URL", redis_url)
+    main([])
+    assert orjson.loads(capsys.readouterr().out)["through"] is None
+    main(["--through"])
+    told = capsys.readouterr()
+    state = orjson.loads(told.out)
+    assert state["through"] == state["may_be"]
+    assert "readings/s" in told.err
+    for arguments in (["--device", "station-2"], ["--all"]):
+        with old_readings.begin() as connection:
+            connection.execute(text("UPDATE readings SET level_m = level_m + 1 WHERE device_id = 3"))
+            connection.execute(text("DELETE FROM readings WHERE device_id = 3 AND extract(hour FROM time) = 3"))
+        assert differences(old_readings)
+        main(arguments)
+        assert differences(old_readings) == []
+    with pytest.raises(SystemExit, match="Not registered: nobody"):
+        main(["--device", "nobody"])
+
+
+def test_the_pace_finds_how_much_fits_into_a_step() -> None:
+    pace = Pace(100, 1_000)
+    for _ in range(9):
+        pace.took(pace.amount / 400)
+    assert pace.amount == 400
+    pace.took(1e-9)
+    assert pace.amount == 1_000
+    for _ in range(9):
+        pace.took(60)
+    assert pace.amount == 1
