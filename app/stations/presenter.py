@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from app.i18n import Words
 from app.measures import Measures
 from app.preferences import UTC_NAME
+from app.stations.ascent import Ascent, make_ascent
 from app.verdict import (
     Quality,
     State,
@@ -22,6 +23,7 @@ from app.verdict import (
 )
 from streamgauge.quality.flags import Flag
 from streamgauge.reading import QUANTITIES, format_time, is_simulated
+from streamgauge.storage.forecasts import IssuedForecast
 from streamgauge.storage.read_overview import StationNow
 
 
@@ -46,6 +48,8 @@ class Head:
     silence_limit_s: int
     datum: str
     simulated: bool
+    ascent: Ascent
+    river: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +75,8 @@ class Table:
     rows: tuple[Row, ...]
 
 
-def make_head(station: StationNow, zone: ZoneInfo, now: datetime, t: Words) -> Head:
-    """The head of one station, with its times in a zone."""
+def make_head(station: StationNow, issue: IssuedForecast | None, zone: ZoneInfo, now: datetime, t: Words) -> Head:
+    """The head of one station, with its times in a zone; ``issue`` is its newest forecast that is not out of date."""
     state = state_of(station, now)
     surprise = surprise_of(station.score, station.surprise, station.score_reason, t)
     rate = None if state is State.SILENT else station.rate_m_per_h
@@ -94,6 +98,8 @@ def make_head(station: StationNow, zone: ZoneInfo, now: datetime, t: Words) -> H
         silence_limit_s=station.silence_limit_s,
         datum=station.datum or t("datum.unknown"),
         simulated=station.simulated,
+        ascent=make_ascent(station.standing_m, rate, station.stages, issue, zone, now, t),
+        river=station.river,
     )
 
 

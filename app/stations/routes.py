@@ -1,70 +1,146 @@
-"""``/stations/<device>``: the page, its history for a range of time, and its head while it is live."""
+"""``/stations/<device>``: the page, its history for a range of time, its head while it is live, and its panels."""
 
 from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 import orjson
-from flask import Blueprint, abort, render_template, request
+from flask import Blueprint, abort, make_response, render_template, request
+from flask.wrappers import Response
 from sqlalchemy import Connection
 
+from app.alerts.presenter import AlertView, digest, make_alerts
 from app.connections import connections
 from app.i18n import words
 from app.live.routes import current_live_id
+from app.measures import measures
 from app.preferences import zone_of
-from app.session import login_required
+from app.session.roles import has_role, needs_role
 from app.stations.chart import make_chart
 from app.stations.forecast import Outlook, Record, make_outlook, make_record
-from app.stations.presenter import Table, make_head, make_table
-from app.stations.window import ALL, RANGES, Window, choose_window
+from app.stations.presenter import Head, Table, make_head, make_table
+from app.stations.signal import READ, make_signal
+from app.stations.site import site_facts
+from app.stations.window import ALL, CLOSER, MOVE_SHARE, RANGES, WIDER, Window, address, choose_window
+from app.stations.worth import make_worth
+from streamgauge.reading import format_time
+from streamgauge.storage.alerts import ACKNOWLEDGED, OPEN, RESOLVED, list_alerts
 from streamgauge.storage.forecasts import forecast_record, newest_forecast
 from streamgauge.storage.read_overview import StationNow, read_stations_now
 from streamgauge.storage.read_readings import Device, find_device, read_extent, read_newest_rows
+from streamgauge.storage.station import read_frames, read_site
 
 TABLE_ROWS = 50
+URGENT_ALERTS, PAST_ALERTS = 5, 8
+INPUT_TIME = "%Y-%m-%dT%H:%M"
+"""As a form's field for a time wants it, in the zone that the page tells times in."""
 
 blueprint = Blueprint("stations", __name__)
 
 
 @blueprint.get("/stations/<device>")
-@login_required
-def show(device: str) -> str:
+@needs_role("viewer")
+def show(device: str) -> Response:
     """The page; to HTMX the history (range buttons, chart, table) only."""
     live_id = current_live_id()
     now = datetime.now(UTC)
+    is_part = "HX-Request" in request.headers
     with connections().engine.connect() as connection:
         known, station = _find(connection, device)
-        window = choose_window(request.args, read_extent(connection, known.id), now, known.silence_limit_s)
+        zone = zone_of(known.time_zone)
+        window = _window(connection, known, zone, now)
         outlook, record = _forecast(connection, known, now)
-        chart = make_chart(connection, known, zone_of(known.time_zone), window, outlook, live_id, words())
+        chart = make_chart(connection, known, zone, window, outlook, station.stages, live_id, words())
         table = _table(connection, known, window, now)
-    template = "stations/_history.html" if "HX-Request" in request.headers else "stations/station.html"
-    # "<" would end the script element that the object stands in; JSON may write it as an escape.
-    content = orjson.dumps(chart.content).decode().replace("<", "\\u003c")
-    return render_template(
-        template,
-        head=make_head(station, zone_of(known.time_zone), now, words()),
-        live_id=live_id,
-        window=window,
-        ranges=[*RANGES, ALL],
-        has_readings=chart.has_readings,
-        chart_json=content,
-        table=table,
-        outlook=outlook,
-        record=record,
+        beside = {} if is_part else _beside(connection, known, zone, now)
+    content = {
+        "head": _head(station, outlook, zone, now),
+        "live_id": live_id,
+        "has_readings": chart.has_readings,
+        "chart_json": json_in_page(chart.content),
+        "table": table,
+        "outlook": outlook,
+        "record": record,
+        "printed_at": words().when(now, zone),
+        **_history(device, window, zone),
+        **beside,
+    }
+    response = make_response(
+        render_template("stations/_history.html" if is_part else "stations/station.html", **content)
     )
+    if is_part and not window.key:
+        # What a form sent without an offset has the same address for everybody from here on.
+        response.headers["HX-Push-Url"] = content["here"]
+    return response
 
 
 @blueprint.get("/stations/<device>/now")
-@login_required
+@needs_role("viewer")
 def show_now(device: str) -> str:
-    """The head, the forecast and the table's newest rows, each to be put in its place."""
+    """The head, the alerts, the forecast and the table's newest rows, each to be put in its place."""
     now = datetime.now(UTC)
     with connections().engine.connect() as connection:
         known, station = _find(connection, device)
-        window = choose_window(request.args, read_extent(connection, known.id), now, known.silence_limit_s)
+        zone = zone_of(known.time_zone)
+        window = _window(connection, known, zone, now)
         table = _table(connection, known, window, now)
         outlook, record = _forecast(connection, known, now)
-    head = make_head(station, zone_of(known.time_zone), now, words())
-    return render_template("stations/_now.html", head=head, table=table, outlook=outlook, record=record)
+        beside = _beside(connection, known, zone, now)
+    return render_template(
+        "stations/_now.html",
+        head=_head(station, outlook, zone, now),
+        table=table,
+        outlook=outlook,
+        record=record,
+        **_history(device, window, zone),
+        **beside,
+    )
+
+
+@blueprint.get("/stations/<device>/worth")
+@needs_role("viewer")
+def show_worth(device: str) -> str:
+    """What the station's forecasts were worth, at one horizon (``?horizon=`` seconds), over the page's range of time."""
+    now = datetime.now(UTC)
+    with connections().engine.connect() as connection:
+        known, station = _find(connection, device)
+        zone = zone_of(known.time_zone)
+        window = _window(connection, known, zone, now)
+        worth = make_worth(connection, known, request.args.get("horizon"), window, zone, words())
+    content = worth.content if worth else None
+    template = "stations/_worth.html" if "HX-Request" in request.headers else "stations/worth.html"
+    return render_template(
+        template,
+        worth=worth,
+        title=station.display_name or station.name,
+        device=station.name,
+        range_query=_range_query(window),
+        worth_json=json_in_page(content) if content else "",
+    )
+
+
+@blueprint.get("/stations/<device>/site")
+@needs_role("viewer")
+def show_site(device: str) -> str:
+    """Where and how the station stands, with what people keep of it."""
+    with connections().engine.connect() as connection:
+        known, station = _find(connection, device)
+        site = read_site(connection, known.id)
+    zone = zone_of(known.time_zone)
+    return render_template(
+        "stations/_site.html",
+        device=known,
+        site=site,
+        stages=station.stages,
+        zone=zone,
+        facts=site_facts(known, site, words()),
+    )
+
+
+def json_in_page(content: object) -> str:
+    """JSON for a script element: "<" would end it, so it is written as an escape."""
+    return orjson.dumps(content).decode().replace("<", "\\u003c")
 
 
 def _find(connection: Connection, name: str) -> tuple[Device, StationNow]:
@@ -74,12 +150,64 @@ def _find(connection: Connection, name: str) -> tuple[Device, StationNow]:
     return device, read_stations_now(connection, [name])[0]
 
 
+def _window(connection: Connection, device: Device, zone: ZoneInfo, now: datetime) -> Window:
+    return choose_window(request.args, read_extent(connection, device.id), now, device.silence_limit_s, zone)
+
+
 def _forecast(connection: Connection, device: Device, now: datetime) -> tuple[Outlook | None, Record | None]:
     zone = zone_of(device.time_zone)
     outlook = make_outlook(newest_forecast(connection, device.id), device.silence_limit_s, zone, now, words())
     return outlook, make_record(forecast_record(connection, device.id), zone, words())
 
 
+def _head(station: StationNow, outlook: Outlook | None, zone: ZoneInfo, now: datetime) -> Head:
+    is_current = outlook is not None and outlook.freshness != "old"
+    return make_head(station, outlook.issue if outlook and is_current else None, zone, now, words())
+
+
 def _table(connection: Connection, device: Device, window: Window, now: datetime) -> Table:
     rows = read_newest_rows(connection, device.id, window.start, window.end, TABLE_ROWS)
     return make_table(rows, zone_of(device.time_zone), now, words())
+
+
+def _beside(connection: Connection, device: Device, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
+    """Alerts and signal: what does not depend on the range of time."""
+    urgent = list_alerts(connection, states=(OPEN, ACKNOWLEDGED), device_id=device.id, limit=URGENT_ALERTS)
+    past = list_alerts(connection, states=(RESOLVED,), device_id=device.id, limit=PAST_ALERTS)
+    views: list[list[AlertView]] = [make_alerts(alerts, now, words(), measures()) for alerts in (urgent, past)]
+    views[0].sort(key=lambda alert: (alert.state != OPEN, -alert.severity))
+    return {
+        "urgent_alerts": views[0],
+        "alerts_digest": digest(views[0]),
+        "past_alerts": views[1],
+        "may_act": has_role("operator"),
+        "signal": make_signal(read_frames(connection, device.id, READ), zone, now, words()),
+    }
+
+
+def _history(device: str, window: Window, zone: ZoneInfo) -> dict[str, Any]:
+    """The window's own addresses: the ranges, the steps beside it, and the form for a free choice."""
+    page = f"/stations/{device}"
+    return {
+        "window": window,
+        "ranges": [*RANGES, ALL],
+        "here": f"{page}?{_range_query(window)}",
+        "range_query": _range_query(window),
+        "window_from": format_time(window.start),
+        "window_to": format_time(window.end),
+        "steps": {
+            name: f"{page}?{urlencode(to)}"
+            for name, to in (
+                ("earlier", window.moved(-MOVE_SHARE)),
+                ("closer", window.stretched(CLOSER)),
+                ("wider", window.stretched(WIDER)),
+                ("later", window.moved(MOVE_SHARE)),
+            )
+        },
+        "typed_from": window.start.astimezone(zone).strftime(INPUT_TIME),
+        "typed_to": window.end.astimezone(zone).strftime(INPUT_TIME),
+    }
+
+
+def _range_query(window: Window) -> str:
+    return f"range={window.key}" if window.key else urlencode(address(window.start, window.end))

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
+from streamgauge.reading import format_time
 from streamgauge.storage.read_readings import Extent
 
 RANGES: Mapping[str, timedelta] = {
@@ -11,12 +12,19 @@ RANGES: Mapping[str, timedelta] = {
     "24h": timedelta(hours=24),
     "7d": timedelta(days=7),
     "30d": timedelta(days=30),
+    "1y": timedelta(days=365),
+    "10y": timedelta(days=3_652),
 }
 ALL = "all"
 DEFAULT_RANGE = "24h"
 EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 SHORTEST = timedelta(seconds=10)
+LONGEST = timedelta(days=100 * 366)
 SHORTEST_AHEAD_S, LONGEST_AHEAD_S = 3_600.0, 21_600.0
+MOST_CHARACTERS = 40
+MOVE_SHARE = 0.25
+"""A step to the side moves by so much of what is shown."""
+CLOSER, WIDER = 0.5, 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +32,9 @@ class Window:
     """A stretch of time, aware UTC.
 
     ``key`` is the range's name or "" for one that was chosen freely; ``follows``: it moves on as readings come;
-    ``is_past``: it ends at the newest reading, which is long ago, and the page must say so.
+    ``is_past``: it ends at the newest reading, which is long ago, and the page must say so. ``ignored`` names what of the
+    address was not followed: ``range``, ``times`` (cannot be read), ``half`` (one of the two is missing), ``order``,
+    ``short``, ``long``.
     """
 
     start: datetime
@@ -32,6 +42,7 @@ class Window:
     key: str
     follows: bool
     is_past: bool
+    ignored: tuple[str, ...] = ()
 
     @property
     def goes_on(self) -> bool:
@@ -43,32 +54,84 @@ class Window:
         """How much of a forecast fits beside so much past: a quarter, at least an hour, at most the longest horizon."""
         return min(LONGEST_AHEAD_S, max(SHORTEST_AHEAD_S, (self.end - self.start).total_seconds() / 4))
 
+    def moved(self, share: float) -> Mapping[str, str]:
+        """``from`` and ``to`` of the stretch beside this one, by a share of its length; negative is earlier."""
+        by = (self.end - self.start) * share
+        return address(_bounded(self.start, by), _bounded(self.end, by))
 
-def choose_window(arguments: Mapping[str, str], extent: Extent | None, now: datetime, silence_limit_s: int) -> Window:
+    def stretched(self, factor: float) -> Mapping[str, str]:
+        """``from`` and ``to`` of a longer or shorter stretch. One that follows the time keeps its end, others their middle."""
+        length = min(LONGEST, max(SHORTEST, (self.end - self.start) * factor))
+        if self.goes_on or self.is_past:
+            return address(_bounded(self.end, -length), self.end)
+        middle = self.start + (self.end - self.start) / 2
+        return address(_bounded(middle, -length / 2), _bounded(middle, length / 2))
+
+
+def address(start: datetime, end: datetime) -> Mapping[str, str]:
+    """The parameters of an address that names a stretch of time, the same for everybody."""
+    return {"from": format_time(start), "to": format_time(end)}
+
+
+def choose_window(
+    arguments: Mapping[str, str], extent: Extent | None, now: datetime, silence_limit_s: int, zone: tzinfo = UTC
+) -> Window:
     """The window of ``from`` and ``to``, else of ``range``, else the last day.
 
     A range ends now; or, if the newest reading is older than the silence limit, at the newest reading, so that a record of
-    years ago is there to be seen. Times that cannot be read count as absent: an address that was cut off still shows a page.
+    years ago is there to be seen. What cannot be followed counts as absent, and is named: an address that was cut off, or made
+    up, still shows a page. Times without an offset, as a form sends them, are times of ``zone``.
     """
-    start, end = _time(arguments.get("from")), _time(arguments.get("to"))
-    if start is not None and end is not None and end - start >= SHORTEST:
-        return Window(start=start, end=end, key="", follows=start <= now < end, is_past=False)
-    key = arguments.get("range", DEFAULT_RANGE)
-    key = key if key in RANGES or key == ALL else DEFAULT_RANGE
+    ignored = list[str]()
+    start, end = _chosen(arguments, zone, ignored)
+    if start is not None and end is not None:
+        if end - start > LONGEST:
+            ignored.append("long")
+        else:
+            return Window(
+                start=start, end=end, key="", follows=start <= now < end, is_past=False, ignored=tuple(ignored)
+            )
+    key = ALL if "long" in ignored else arguments.get("range", DEFAULT_RANGE)
+    if key not in RANGES and key != ALL:
+        ignored.append("range")
+        key = DEFAULT_RANGE
     is_past = extent is not None and now - extent.newest > timedelta(seconds=silence_limit_s)
     newest = extent.newest if extent is not None and is_past else now
-    if key == ALL:
-        oldest = extent.oldest if extent is not None else now - RANGES[DEFAULT_RANGE]
-        return Window(start=oldest, end=max(newest, oldest + RANGES["1h"]), key=key, follows=True, is_past=is_past)
-    return Window(start=newest - RANGES[key], end=newest, key=key, follows=True, is_past=is_past)
+    oldest = extent.oldest if extent is not None else now - RANGES[DEFAULT_RANGE]
+    start = oldest if key == ALL else newest - RANGES[key]
+    end = max(newest, oldest + RANGES["1h"]) if key == ALL else newest
+    return Window(start=start, end=end, key=key, follows=True, is_past=is_past, ignored=tuple(ignored))
 
 
-def _time(text: str | None) -> datetime | None:
-    if not text or len(text) > 40:
+def _chosen(arguments: Mapping[str, str], zone: tzinfo, ignored: list[str]) -> tuple[datetime | None, datetime | None]:
+    """``from`` and ``to``, or two of None; ``ignored`` takes why."""
+    texts = arguments.get("from") or "", arguments.get("to") or ""
+    if not any(texts):
+        return None, None
+    start, end = _time(texts[0], zone), _time(texts[1], zone)
+    if not all(texts):
+        ignored.append("half")
+    elif start is None or end is None:
+        ignored.append("times")
+    elif end < start:
+        ignored.append("order")
+    elif end - start < SHORTEST:
+        ignored.append("short")
+    else:
+        return start, end
+    return None, None
+
+
+def _time(text: str, zone: tzinfo) -> datetime | None:
+    if len(text) > MOST_CHARACTERS or not text.isprintable():
         return None
     try:
         time = datetime.fromisoformat(text.replace(" ", "+"))
-        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        time = (time if time.tzinfo is not None else time.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
     return min(max(time, EARLIEST), LATEST)
+
+
+def _bounded(time: datetime, by: timedelta) -> datetime:
+    return min(max(time + by, EARLIEST), LATEST)

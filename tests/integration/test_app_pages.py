@@ -209,7 +209,8 @@ def test_live_head_and_table_are_fragments(client: FlaskClient, engine: Engine, 
     ingest(services(engine, redis), recent([1.0, 1.1, 1.2]))
     fragment = client.get("/stations/a/now?range=1h").text
     assert 'id="head"' in fragment
-    assert fragment.count("hx-swap-oob") == 3
+    swapped = re.findall(r'id="([\w-]+)"[^>]*hx-swap-oob', fragment)
+    assert swapped == ["head", "alerts-now", "forecast", "readings", "signal"]
     assert "1.20" in fragment
 
 

@@ -2,11 +2,8 @@
 "use strict";
 
 (() => {
-  const { say } = window.streamgauge;
+  const { say, token, hasPhoneWidth } = window.streamgauge;
   const WORDS_APART_PX = 8;
-
-  const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  const hasPhoneWidth = () => window.innerWidth < 640;
 
   function drawMarks(plot, content) {
     const { ctx, bbox } = plot;
@@ -18,6 +15,7 @@
     ctx.strokeStyle = token("text");
     ctx.lineWidth = 1.5 * scale;
     ctx.font = `${11 * devicePixelRatio}px ${getComputedStyle(document.body).fontFamily}`;
+    drawRaw(plot, content, scale);
     let wordsEnd = -Infinity;
     for (const mark of [...content.marks].sort((a, b) => a.time - b.time)) {
       const x = plot.valToPos(mark.time, "x", true);
@@ -31,6 +29,17 @@
       else if (mark.flag === "suspect") drawCircle(ctx, x, y, 3.5 * scale);
       if (mark.surprise === "event" || mark.surprise === "fault") wordsEnd = nameMark(plot, mark, x, y, wordsEnd);
     }
+    ctx.restore();
+  }
+
+  // What the sensor said where an operator corrected it: hollow, beside the corrected line.
+  function drawRaw(plot, content, scale) {
+    const { ctx } = plot;
+    ctx.save();
+    ctx.strokeStyle = token("muted");
+    ctx.lineWidth = 1.25 * scale;
+    ctx.fillStyle = token("raised");
+    for (const [time, level] of content.raw) drawCircle(ctx, plot.valToPos(time, "x", true), plot.valToPos(level, "y", true), 2.75 * scale);
     ctx.restore();
   }
 
@@ -85,5 +94,5 @@
     ctx.stroke();
   }
 
-  Object.assign(window.streamgauge, { token, hasPhoneWidth, drawMarks });
+  Object.assign(window.streamgauge, { drawMarks });
 })();

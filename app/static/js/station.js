@@ -25,6 +25,7 @@
     const content = JSON.parse(source.textContent);
     chart = new Chart(document.getElementById("chart"), content, document.getElementById("readout"), { zoom, back, stale: reload });
     window.streamgauge.chart = chart;
+    document.getElementById("key-raw").hidden = !content.raw.length;
     // What came while this answer was on its way is not in it.
     const missed = recent.filter((event) => isAfter(event.id, content.live));
     missed.forEach(take);
@@ -60,20 +61,33 @@
     htmx.ajax("GET", location.pathname + location.search, { target: "#history", swap: "innerHTML" });
   }
 
+  const keepFocus = () => document.getElementById("chart").focus({ preventScroll: true });
+
+  function follow(link) {
+    earlier.push(location.pathname + location.search);
+    go(link.getAttribute("href")).then(keepFocus);
+  }
+
   let moved = 0;
   let moving = null;
   function pressed(event) {
     const step = { ArrowLeft: -MOVE_SHARE, ArrowRight: MOVE_SHARE }[event.key];
+    const link = { "+": "closer", "=": "closer", "-": "wider" }[event.key];
     if (event.key === "Escape") back();
+    if (link) follow(document.querySelector(`[data-step="${link}"]`));
     if (!step) return;
     event.preventDefault();
+    if (event.shiftKey) {
+      document.getElementById("readout").ariaLive = "polite";
+      return chart.step(Math.sign(step));
+    }
     moved += step;
     clearTimeout(moving);
     moving = setTimeout(() => {
       const { start, end } = chart.content;
       const by = moved * (end - start);
       moved = 0;
-      go(address(start + by, end + by)).then(() => document.getElementById("chart").focus({ preventScroll: true }));
+      go(address(start + by, end + by)).then(keepFocus);
     }, MOVE_PAUSE_MS);
   }
 
@@ -81,7 +95,9 @@
     if (timer !== null) return;
     timer = setTimeout(async () => {
       try {
-        await htmx.ajax("GET", `${page}/now${location.search}`, { target: "#history", swap: "none" });
+        const query = new URLSearchParams(location.search);
+        query.set("alerts", document.getElementById("alerts-now").dataset.digest);
+        await htmx.ajax("GET", `${page}/now?${query}`, { target: "#history", swap: "none" });
       } finally {
         lastMs = Date.now();
         timer = null;
