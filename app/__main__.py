@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
 
@@ -15,8 +15,13 @@ from app.session.passwords import generate_password, hash_password
 from streamgauge.errors import SettingsError
 from streamgauge.settings import MigrationSettings, WebSettings, load
 from streamgauge.storage.api_tokens import SCOPES, add_token
+from streamgauge.storage.audit import write_audit
 from streamgauge.storage.engine import make_engine
 from streamgauge.storage.users import add_user, has_admin
+
+COMMAND_LINE = "command line"
+"""Who did it, in the audit log, when somebody on the server did."""
+MAX_DAYS = 36_500
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     token = commands.add_parser("create-token", help="make an API token, printed once as JSON")
     token.add_argument("--name", required=True, help="what it is for")
     token.add_argument("--scope", action="append", choices=SCOPES, help="may be given several times (default: all)")
+    token.add_argument("--days", type=_days, help="good for so many days (default: until it is revoked)")
     token.set_defaults(run=_create_token)
     device = commands.add_parser("add-device", help="register a sensor: its DevEUI, model, parameters and installation")
     registration.add_arguments(device)
@@ -68,17 +74,33 @@ def _create_admin(options: argparse.Namespace) -> int:
         if not add_user(connection, options.user, hash_password(password), "admin"):
             print(f"There is a user {options.user} already; choose another name with --user.", file=sys.stderr)
             return 1
+        subject = f"user {options.user}"
+        write_audit(connection, actor=COMMAND_LINE, action="user.create", subject=subject, after={"role": "admin"})
     print(json.dumps({"user": options.user, "password": password}))
     return 0
 
 
 def _create_token(options: argparse.Namespace) -> int:
-    token, scopes = make_token(), tuple(options.scope or SCOPES)
+    token, scopes = make_token(), tuple(dict.fromkeys(options.scope or SCOPES))
+    now = datetime.now(UTC)
+    expires_at = None if options.days is None else now + timedelta(days=options.days)
     with _engine().begin() as connection:
-        add_token(connection, options.name, token_sha256(token), scopes)
-    made_at = datetime.now(UTC).isoformat(timespec="seconds")
-    print(json.dumps({"name": options.name, "token": token, "scopes": scopes, "created_at": made_at}))
+        token_id = add_token(
+            connection, options.name, token_sha256(token), scopes, created_by=COMMAND_LINE, expires_at=expires_at
+        )
+        after = {"name": options.name, "scopes": list(scopes), "expires_at": expires_at}
+        write_audit(connection, actor=COMMAND_LINE, action="token.create", subject=f"token {token_id}", after=after)
+    ends = None if expires_at is None else expires_at.isoformat(timespec="seconds")
+    made_at = now.isoformat(timespec="seconds")
+    said = {"name": options.name, "token": token, "scopes": scopes, "created_at": made_at, "expires_at": ends}
+    print(json.dumps(said))
     return 0
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_DAYS:
+        raise argparse.ArgumentTypeError(f"must be a number of days from 1 to {MAX_DAYS}")
+    return int(text)
 
 
 def _engine() -> Engine:

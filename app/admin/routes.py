@@ -1,5 +1,6 @@
-"""Administration: users, tokens, who changed what."""
+"""``/admin``: users, everybody's tokens, and who changed what."""
 
-from flask import Blueprint
+from app.admin import audit, tokens, users
+from app.admin.blueprint import blueprint
 
-blueprint = Blueprint("admin", __name__)
+__all__ = ["audit", "blueprint", "tokens", "users"]

@@ -1,31 +1,57 @@
-"""Slowing down guesses: after a few failures, each further one doubles the wait, per user and address and per address alone."""
+"""Slowing down guesses: after a few failures, each further one doubles the wait.
+
+Counted three ways: per user and address, per address alone, and per user from whatever address. The last is bounded, so that
+nobody can keep a user out by failing on purpose: the wait is short, and a browser that signed in as this user before does not
+wait for it at all (the "device cookie" of OWASP's authentication cheat sheet).
+"""
 
 import hashlib
 from dataclasses import dataclass
 
+from flask import Response, current_app, request
+from itsdangerous import BadSignature, URLSafeSerializer
 from redis import Redis
 
 FREE_FAILURES = 4
 FREE_FAILURES_OF_ADDRESS = 20
+FREE_FAILURES_OF_USER = 40
 FIRST_WAIT_S = 2
 LONGEST_WAIT_S = 900
+LONGEST_WAIT_OF_USER_S = 60
 FORGET_AFTER_S = 3_600
+KNOWN_COOKIE = "streamgauge_known"
+KNOWN_MAX_AGE_S = 365 * 86_400
 _KEY = "streamgauge:login:"
 
 
 @dataclass(frozen=True, slots=True)
+class _Count:
+    """A count of failures: its Redis key, how many cost nothing, the longest wait."""
+
+    key: str
+    free: int
+    longest_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class Guesser:
-    """Who tries: a stated user name from an address. Redis only sees hashes of both."""
+    """Who tries: a stated user name from an address, perhaps in a browser known to be this user's. Redis only sees hashes."""
 
     user: str
     address: str
+    is_known: bool = False
 
     @property
-    def keys(self) -> tuple[tuple[str, int], ...]:
-        """Redis keys, each with the number of failures that cost nothing."""
-        both = hashlib.sha256(f"{self.user}\n{self.address}".encode()).hexdigest()[:32]
-        address = hashlib.sha256(self.address.encode()).hexdigest()[:32]
-        return (f"{_KEY}both:{both}", FREE_FAILURES), (f"{_KEY}address:{address}", FREE_FAILURES_OF_ADDRESS)
+    def counts(self) -> tuple[_Count, ...]:
+        """What this guesser's failures count for, and waits for."""
+        both = _Count(_hashed("both", f"{self.user}\n{self.address}"), FREE_FAILURES, LONGEST_WAIT_S)
+        address = _Count(_hashed("address", self.address), FREE_FAILURES_OF_ADDRESS, LONGEST_WAIT_S)
+        user = _Count(_hashed("user", self.user), FREE_FAILURES_OF_USER, LONGEST_WAIT_OF_USER_S)
+        return (both, address) if self.is_known else (both, address, user)
+
+
+def _hashed(kind: str, content: str) -> str:
+    return f"{_KEY}{kind}:{hashlib.sha256(content.encode(errors='surrogatepass')).hexdigest()[:32]}"
 
 
 def wait_left_s(redis: Redis, guesser: Guesser) -> int:
@@ -34,7 +60,7 @@ def wait_left_s(redis: Redis, guesser: Guesser) -> int:
     Raises:
         redis.RedisError: Redis did not answer.
     """
-    return max(0, *(int(redis.ttl(f"{key}:wait")) for key, _ in guesser.keys))
+    return max(0, *(int(redis.ttl(f"{count.key}:wait")) for count in guesser.counts))
 
 
 def note_failure(redis: Redis, guesser: Guesser) -> None:
@@ -43,12 +69,12 @@ def note_failure(redis: Redis, guesser: Guesser) -> None:
     Raises:
         redis.RedisError: Redis did not answer.
     """
-    for key, free in guesser.keys:
-        failures: int = redis.incr(key)
-        redis.expire(key, FORGET_AFTER_S)
-        if failures > free:
-            wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(failures - free - 1, 20))
-            redis.set(f"{key}:wait", 1, ex=wait_s)
+    for count in guesser.counts:
+        failures: int = redis.incr(count.key)
+        redis.expire(count.key, FORGET_AFTER_S)
+        if failures > count.free:
+            wait_s = min(count.longest_s, FIRST_WAIT_S * 2 ** min(failures - count.free - 1, 20))
+            redis.set(f"{count.key}:wait", 1, ex=wait_s)
 
 
 def forget(redis: Redis, guesser: Guesser) -> None:
@@ -57,5 +83,31 @@ def forget(redis: Redis, guesser: Guesser) -> None:
     Raises:
         redis.RedisError: Redis did not answer.
     """
-    key, _ = guesser.keys[0]
+    key = guesser.counts[0].key
     redis.delete(key, f"{key}:wait")
+
+
+def is_known_browser(user: str) -> bool:
+    """Whether the current request comes from a browser in which this user signed in before."""
+    try:
+        return bool(_serializer().loads(request.cookies.get(KNOWN_COOKIE, "")) == user)
+    except BadSignature:
+        return False
+
+
+def remember_browser(response: Response, user: str) -> Response:
+    """Let the browser show later that this user signed in with it. The cookie opens nothing."""
+    response.set_cookie(
+        KNOWN_COOKIE,
+        str(_serializer().dumps(user)),
+        max_age=KNOWN_MAX_AGE_S,
+        path="/login",
+        httponly=True,
+        samesite="Lax",
+        secure=current_app.config["SESSION_COOKIE_SECURE"],
+    )
+    return response
+
+
+def _serializer() -> URLSafeSerializer:
+    return URLSafeSerializer(current_app.config["SECRET_KEY"], salt="streamgauge known browser")

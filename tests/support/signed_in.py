@@ -1,0 +1,56 @@
+"""Browsers of users of each role, and tokens of each scope, for tests of what may be done by whom."""
+
+import re
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Engine
+
+from app.api.access import make_token, token_sha256
+from app.session.passwords import hash_password
+from streamgauge.storage.api_tokens import add_token
+from streamgauge.storage.users import add_user
+
+PASSWORD = "correct horse battery"
+HASH = hash_password(PASSWORD)
+
+
+def add_people(engine: Engine, *names_and_roles: tuple[str, str]) -> None:
+    """Users, all with the same password."""
+    with engine.begin() as connection:
+        for name, role in names_and_roles:
+            assert add_user(connection, name, HASH, role)
+
+
+def csrf_token(page: str) -> str:
+    """The token of a page's forms."""
+    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert found, page[:500]
+    return found[1]
+
+
+def sign_in(app: Flask, user: str, password: str = PASSWORD) -> FlaskClient:
+    """A browser in which this user has signed in."""
+    client = app.test_client()
+    assert send_login(client, user, password).status_code == 303
+    return client
+
+
+def send_login(client: FlaskClient, user: str, password: str, **further: Any) -> Any:
+    """The answer to the sign-in form."""
+    form = {"csrf_token": csrf_token(client.get("/login").text), "name": user, "password": password}
+    return client.post("/login", data=form, **further)
+
+
+def send(client: FlaskClient, path: str, **form: Any) -> Any:
+    """The answer to a form of a page."""
+    return client.post(path, data={"csrf_token": csrf_token(client.get("/account").text), **form})
+
+
+def add_bearer(engine: Engine, *scopes: str, **further: Any) -> dict[str, str]:
+    """A new token's header."""
+    token = make_token()
+    with engine.begin() as connection:
+        add_token(connection, "-".join(scopes), token_sha256(token), scopes, **further)
+    return {"Authorization": f"Bearer {token}"}
