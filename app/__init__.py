@@ -11,6 +11,7 @@ from app import (
     alerts,
     api,
     connections,
+    corrections,
     devices,
     errors,
     frame,
@@ -25,6 +26,7 @@ from app import (
     security,
     sensorthings,
     session,
+    site,
     stations,
     templating,
 )
@@ -32,7 +34,7 @@ from app.request_log import LoggedFlask
 from streamgauge.settings import WebSettings
 
 Surface = Literal["web", "api", "all"]
-PAGES = (overview, stations, alerts, history, devices, models, operations, admin, account)
+PAGES = (overview, stations, corrections, site, alerts, history, devices, models, operations, admin, account)
 
 
 def create_app(settings: WebSettings, surface: Surface = "all") -> Flask:
