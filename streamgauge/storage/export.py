@@ -22,6 +22,7 @@ from streamgauge.storage.history import (
     conditions,
     corrected_column,
     corrected_quantities,
+    flag_column,
     next_stretch,
 )
 from streamgauge.storage.read_readings import SCORED, Device, read_extent
@@ -113,7 +114,7 @@ def _chunks_of(
 ) -> Iterator[tuple[Chunk, float]]:
     with engine.connect() as connection:
         extent = read_extent(connection, device.id)
-        corrected = corrected_quantities(connection, device.id, selection.start, selection.end)
+        corrected = corrected_quantities(connection, [device], selection.start, selection.end)
     if extent is None:
         return
     first, end = max(selection.start, extent.oldest), min(selection.end, extent.newest + STEP)
@@ -132,7 +133,7 @@ def _chunks_of(
 
 def _query(selection: Selection, columns: Sequence[str], corrected: frozenset[str], zone: str) -> str:
     expressions = ", ".join(_expression(name, corrected, zone) for name in columns)
-    where = f"device_id = %(id)s AND time >= %(start)s AND time < %(end)s{conditions(selection)}"
+    where = f"device_id = %(id)s AND time >= %(start)s AND time < %(end)s{conditions(selection, corrected)}"
     return f"COPY (SELECT {expressions} FROM readings WHERE {where} ORDER BY time LIMIT {CHUNK_ROWS}) TO STDOUT (FORMAT CSV)"
 
 
@@ -149,7 +150,7 @@ def _expression(name: str, corrected: frozenset[str], zone: str) -> str:
         "time": utc if zone == "UTC" else "to_json(time)#>>'{}'",
         "simulated": f"CASE WHEN extra ? '{SIMULATED}' THEN 1 END",
         **{column: column for column in (*FLOAT_FIELDS, "seq", *SCORED, "surprise", "extra", "reasons")},
-        **{f"{quantity}_flag": f"flags->>'{quantity}'" for quantity in QUANTITIES},
+        **{f"{quantity}_flag": flag_column(quantity, corrected) for quantity in QUANTITIES},
         **{
             f"{quantity}_corrected": corrected_column(quantity) if quantity in corrected else "NULL"
             for quantity in QUANTITIES

@@ -1,0 +1,168 @@
+"""The history page on a real database: what it finds, page by page, and what it says of an address that is wrong."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from redis import Redis
+from sqlalchemy import Engine, text
+
+from streamgauge.storage.history import Selection, read_history
+from streamgauge.storage.read_readings import find_device
+from tests.support.history_rows import BEGIN, add_device, add_readings
+from tests.support.pages import make_app, sign_in
+
+ROWS = 500
+
+
+@pytest.fixture
+def app(engine: Engine, redis: Redis, database_url: str, redis_url: str) -> Iterator[Flask]:
+    app = make_app(engine, database_url, redis_url)
+    yield app
+    app.extensions["streamgauge_connections"].close()
+
+
+@pytest.fixture
+def mill(engine: Engine) -> int:
+    made = add_device(engine, "mill", display_name="Mill <b>bridge</b>", time_zone="Asia/Ho_Chi_Minh", datum="MSL")
+    add_readings(engine, made, ROWS)
+    return made
+
+
+@pytest.fixture
+def client(app: Flask, mill: int) -> FlaskClient:
+    return sign_in(app, "guest")
+
+
+def times(page: str) -> list[str]:
+    return re.findall(r'<time datetime="([^"]+)">', page)
+
+
+def test_without_a_station_the_page_says_what_to_do(client: FlaskClient) -> None:
+    page = client.get("/history")
+    assert page.status_code == 200
+    assert "Choose a station" in page.text
+    client.set_cookie("streamgauge_language", "vi")
+    assert "Hãy chọn một trạm" in client.get("/history").text
+
+
+def test_who_is_not_signed_in_sees_nothing(app: Flask, mill: int) -> None:
+    for path in (
+        "/history",
+        "/history/stations?device=m",
+        "/history/export?device=mill",
+        "/history/exports?export=" + "x" * 16,
+    ):
+        assert app.test_client().get(path).status_code == 302
+
+
+def test_all_pages_together_are_the_whole_record_newest_first(client: FlaskClient) -> None:
+    path, seen = "/history?device=mill&range=all", []
+    while path:
+        page = client.get(path).text
+        seen += times(page)
+        following = re.search(r'name="before" value="([^"]+)"', page)
+        path = f"/history?device=mill&range=all&before={following[1]}" if following else ""
+    assert len(seen) == len(set(seen)) == ROWS
+    assert seen == sorted(seen, reverse=True)
+
+
+def test_several_stations_share_one_list_without_loss(client: FlaskClient, engine: Engine) -> None:
+    other = add_device(engine, "weir")
+    add_readings(engine, other, 120)
+    page = client.get("/history?device=mill&device=weir&range=between&from=2026-09-29T00:00&to=2026-09-29T06:00").text
+    # 24 quarters of an hour in six hours, at two stations of different zones: told in UTC.
+    assert len(times(page)) == 48
+    assert "UTC" in page
+    with engine.connect() as connection:
+        devices = tuple(found for name in ("mill", "weir") if (found := find_device(connection, name)))
+        selection = Selection(devices=devices, start=BEGIN, end=BEGIN.replace(month=12))
+        place, rows = None, []
+        while True:
+            found = read_history(connection, selection, place, 37)
+            rows += [(row["time"], row["device_id"]) for row in found.rows]
+            place = found.following
+            if place is None:
+                break
+    assert len(rows) == len(set(rows)) == ROWS + 120
+    assert rows == sorted(rows, key=lambda row: (-row[0].timestamp(), row[1]))
+
+
+@pytest.mark.parametrize(
+    ("mark", "wanted"),
+    [("", 500), ("suspect", 50), ("failed", 50), ("good", 400), ("surprising", 10), ("corrected", 0)],
+)
+def test_marks_choose_readings(client: FlaskClient, engine: Engine, mark: str, wanted: int) -> None:
+    with engine.connect() as connection:
+        device = find_device(connection, "mill")
+        assert device
+        selection = Selection(
+            devices=(device,), start=BEGIN, end=BEGIN.replace(month=12), quantities=("level_m",), mark=mark
+        )
+        assert len(read_history(connection, selection, None, 1000).rows) == wanted
+    assert client.get(f"/history?device=mill&range=all&mark={mark}").status_code == 200
+
+
+def test_reasons_are_said_in_words_and_names_cannot_break_the_page(client: FlaskClient) -> None:
+    page = client.get("/history?device=mill&range=all&mark=suspect").text
+    assert "Suspect: jumped 0.50 m" in page
+    assert "Mill &lt;b&gt;bridge&lt;/b&gt;" in page
+    assert "<b>bridge" not in page
+
+
+def test_a_corrected_value_stands_beside_the_raw_one(client: FlaskClient, engine: Engine, mill: int) -> None:
+    correct(engine, mill, shift=0.5)
+    page = client.get("/history?device=mill&range=all&mark=corrected").text
+    assert '<s class="text-muted">1.000</s>' in page
+    assert ">1.500</span>" in page
+
+
+def correct(engine: Engine, device_id: int, **change: float) -> None:
+    column = next(iter(change))
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                f"INSERT INTO corrections (device_id, quantity, first, last, {column}, note, made_by) "
+                "VALUES (:id, 'level_m', :at, :at, :value, 'levelled', 'duty')"
+            ),
+            {"id": device_id, "at": BEGIN, "value": change[column]},
+        )
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("device=nowhere", "There is no station"),
+        ("device=mill&device=%27%3B+DROP+TABLE+readings", "There is no station"),
+        ("device=%00", "There is no station"),
+        ("device=mill&range=between&from=2026-09-30T00:00&to=2026-09-29T00:00", "must be after"),
+        ("device=mill&range=between&from=0001-01-01T00:00&to=2999-01-01T00:00", "not a time between"),
+        ("device=mill&range=between&from=soon&to=", "not a time between"),
+        ("device=mill&range=fortnight", "no such range"),
+        ("device=mill&quantity=joy", "no such quantity"),
+        ("device=mill&mark=x", "cannot be chosen"),
+        ("device=" + "a" * 5_000, "There is no station"),
+    ],
+)
+def test_a_wrong_address_is_answered_in_words(client: FlaskClient, query: str, said: str) -> None:
+    answer = client.get(f"/history?{query}")
+    assert answer.status_code == 422
+    assert said in answer.text
+    assert 'id="fault-' in answer.text
+    assert client.get(f"/history?{query}", headers={"HX-Request": "true"}).status_code == 200
+    assert client.get(f"/history/export?{query}").status_code == 422
+
+
+def test_a_place_that_is_none_begins_at_the_newest(client: FlaskClient) -> None:
+    for place in ("x", "1.", "99999999999999999.1", "-99999999999999999.9999999999999999999", "1.99999999999999999999"):
+        assert client.get(f"/history?device=mill&before={place}").status_code == 200
+
+
+def test_stations_are_suggested_as_one_types(client: FlaskClient, engine: Engine) -> None:
+    add_device(engine, "weir-1", decommissioned_at="2026-01-01")
+    assert 'value="mill"' in client.get("/history/stations?device=bridge").text
+    assert 'value="weir-1"' in client.get("/history/stations?device=EIR").text
+    assert client.get("/history/stations?device=%25").text.strip() == ""
+    assert client.get("/history/stations?device=%00").status_code == 200
