@@ -154,10 +154,12 @@ ALTER TABLE dead_letters
     ADD COLUMN replay_detail text,
     ADD COLUMN replayed_by text;
 CREATE INDEX ix_dead_letters_device ON dead_letters (device, id DESC);
+CREATE INDEX ix_dead_letters_waiting ON dead_letters (id) WHERE replay_state = 'waiting';
 COMMENT ON COLUMN dead_letters.replay_state IS 'null, waiting, replayed or refused';
 """
 
 REMOVE = """
+DROP INDEX ix_dead_letters_waiting;
 ALTER TABLE dead_letters DROP COLUMN replay_state, DROP COLUMN replay_detail, DROP COLUMN replayed_by;
 DROP INDEX ix_dead_letters_device, ix_alerts_opened_at, ix_alerts_device_id, ix_audit_log_at, ix_audit_log_subject;
 ALTER TABLE alerts DROP COLUMN severity, DROP COLUMN acknowledged_by, DROP COLUMN comment, DROP COLUMN resolved_by;

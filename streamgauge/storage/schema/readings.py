@@ -220,4 +220,5 @@ dead_letters = Table(
     Column("replayed_by", Text),
     Index("ix_dead_letters_reason_stored_at", "reason", "stored_at"),
     Index("ix_dead_letters_device", "device", text("id DESC")),
+    Index("ix_dead_letters_waiting", "id", postgresql_where=text("replay_state = 'waiting'")),
 )
