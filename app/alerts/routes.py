@@ -45,6 +45,8 @@ CHOICES = {
     ALL: STATES,
 }
 """What ``?state=`` may be; the first is what counts where nothing is."""
+OFFERED = (UNRESOLVED, RESOLVED, ALL)
+"""Those that the page offers; the others are for links."""
 MOST_URGENT = 200
 PAGE = 50
 
@@ -147,7 +149,7 @@ def _read_list() -> dict[str, Any]:
         "alerts": alerts,
         "following": following,
         "chosen": chosen,
-        "choices": CHOICES,
+        "choices": OFFERED if chosen in OFFERED else (*OFFERED, chosen),
         "counts": {**counts, UNRESOLVED: sum(counts.values())},
         "is_first": not request.args.get("cursor"),
         "has_more": chosen != ALL and RESOLVED not in CHOICES[chosen] and len(alerts) == MOST_URGENT,

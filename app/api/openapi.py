@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import msgspec
@@ -14,6 +13,7 @@ from app.api.blueprint import blueprint
 from app.api.declare import JSON, Answer, Declaration, declared_views, endpoint, json_of
 from app.api.schemas import Problem
 from app.errors import PROBLEM_TYPE
+from streamgauge import __version__
 from streamgauge.reading import DEVICE_NAME
 
 OPENAPI_VERSION = "3.1.0"
@@ -80,7 +80,7 @@ def write_document(declared: Iterable[Declaration]) -> dict[str, Any]:
     calls = sorted(declared, key=lambda call: (list(_TAGS).index(call.tag), call.path, call.method))
     spec = APISpec(
         "Streamgauge",
-        _version(),
+        __version__,
         OPENAPI_VERSION,
         info={"description": _DESCRIPTION},
         tags=[{"name": name, "description": says} for name, says in _TAGS.items()],
@@ -93,13 +93,6 @@ def write_document(declared: Iterable[Declaration]) -> dict[str, Any]:
         spec.path(_RULE.sub(r"{\g<name>}", call.path), operations={call.method.lower(): _operation(call)})
     written: dict[str, Any] = spec.to_dict()
     return written
-
-
-def _version() -> str:
-    try:
-        return version("streamgauge")
-    except PackageNotFoundError:
-        return "0"
 
 
 def _schemas(calls: Iterable[Declaration]) -> dict[str, Any]:

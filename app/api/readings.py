@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from flask import Response, request
 from msgspec import Meta, Struct, field
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from werkzeug.exceptions import BadRequest, NotFound
 
 from app.api.answers import json_answer
@@ -24,6 +24,8 @@ STEP = timedelta(microseconds=1)
 AUTO_BINS_S = (60, 300, 900, 3_600, 10_800, 21_600, 86_400, 604_800)
 AUTO_ROWS = 2_000
 """``resolution=auto`` gives raw readings if there are at most so many, else the finest bins that are at most so many."""
+BIN_ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
+"""Bins are counted from here (``read_bins``)."""
 CSV = "text/csv"
 PARQUET = "application/vnd.apache.parquet"
 FORMATS = {"json": JSON, "csv": CSV, "parquet": PARQUET}
@@ -115,7 +117,7 @@ def _json_page(
         if bin_s is None:
             rows = read_page(connection, device.id, start, end, limit + 1)
         else:
-            rows = read_bins(connection, device.id, start, end, bin_s, limit + 1)
+            rows = _read_bins(connection, device.id, start, end, bin_s, limit + 1)
     page = rows[:limit]
     following = None
     if len(rows) > limit:
@@ -128,6 +130,24 @@ def _json_page(
         "next": following,
     }
     return json_answer(body)
+
+
+def _read_bins(
+    connection: Connection, device_id: int, start: datetime, end: datetime, bin_s: int, limit: int
+) -> list[Mapping[str, Any]]:
+    """The first ``limit`` bins, out of few more readings than they need: stretches of the record, longer in gaps."""
+    extent = read_extent(connection, device_id)
+    if extent is None:
+        return []
+    start, end = max(start, extent.oldest), min(end, extent.newest + STEP)
+    rows, width = list[Mapping[str, Any]](), timedelta(seconds=bin_s)
+    bins = limit
+    while start < end and len(rows) < limit:
+        # A stretch ends where a bin does, so that none is cut in two.
+        until = min(end, BIN_ORIGIN + ((start - BIN_ORIGIN) // width + bins) * width)
+        rows += read_bins(connection, device_id, start, until, bin_s, limit - len(rows))
+        start, bins = until, min(bins * 4, (end - until) // width + 1)
+    return rows
 
 
 def _reading_object(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""Reading the record of one device: as columns for charts, as rows for the API and tables, as CSV for export."""
+"""Reading the record of one device: as columns for charts, as rows for the API and tables."""
 
 import io
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ POSTGRES_EPOCH_US = to_microseconds(datetime(2000, 1, 1, tzinfo=UTC))
 """COPY BINARY writes a timestamptz as int64 microseconds since 2000-01-01 (PostgreSQL manual, "COPY", Binary Format)."""
 COPY_HEADER_BYTES = 19
 COPY_TRAILER = struct.pack(">h", -1)
-CSV_CHUNK_ROWS = 20_000
 
 SCORED = ("expected_m", "low_m", "high_m", "score")
 LEVEL_FLAG = "level_flag"
@@ -225,33 +224,3 @@ def read_bins(
     )
     values = {"id": device_id, "start": start, "end": end, "bin_s": bin_s, "limit": limit}
     return [dict(row) for row in connection.execute(query, values).mappings()]
-
-
-CSV_FIELDS = ("time", *FLOAT_FIELDS, "seq", *(f"{name}_flag" for name in QUANTITIES), *SCORED)
-
-
-def stream_csv(connection: Connection, device_id: int, start: datetime, end: datetime) -> Iterator[bytes]:
-    """All readings of [start, end) as CSV with a header line, oldest first, in bounded chunks."""
-    yield (",".join(CSV_FIELDS) + "\r\n").encode()
-    flags = ", ".join(f"flags->>'{name}'" for name in QUANTITIES)
-    time = "to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
-    columns = f"{time}, {', '.join(FLOAT_FIELDS)}, seq, {flags}, {', '.join(SCORED)}"
-    where = "device_id = %s AND time >= %s AND time < %s"
-    query = f"SELECT {columns} FROM readings WHERE {where} ORDER BY time LIMIT {CSV_CHUNK_ROWS}"
-    while True:
-        buffer = io.BytesIO()
-        cursor = connection.connection.cursor()
-        try:
-            cursor.copy_expert(
-                f"COPY ({cursor.mogrify(query, (device_id, start, end)).decode()}) TO STDOUT (FORMAT CSV)", buffer
-            )
-            rows = cursor.rowcount
-        finally:
-            cursor.close()
-        chunk = buffer.getvalue()
-        if chunk:
-            yield chunk
-        if rows < CSV_CHUNK_ROWS:
-            return
-        last_line = chunk[:-1].rpartition(b"\n")[2]
-        start = datetime.fromisoformat(last_line.partition(b",")[0].decode()) + timedelta(microseconds=1)

@@ -226,6 +226,22 @@ def test_bins_hold_lowest_mean_and_highest(client: FlaskClient, engine: Engine, 
     assert (auto["resolution_s"], len(auto["readings"])) == (None, 6)
 
 
+@pytest.mark.parametrize("limit", [1, 3, 500])
+def test_bins_on_either_side_of_years_without_readings_are_found(
+    client: FlaskClient, engine: Engine, redis: Redis, limit: int
+) -> None:
+    using = services(engine, redis)
+    for year in (2001, 2013, 2026):
+        ingest(using, series([1.0, 1.1, 1.2], start=datetime(year, 3, 1, tzinfo=UTC), step_s=60))
+    rows = pages(client, f"resolution=60&limit={limit}")
+    assert [row["time"][:16] for row in rows] == [
+        f"{year}-03-01T00:0{minute}" for year in (2001, 2013, 2026) for minute in range(3)
+    ]
+    assert [
+        row["time"][:4] for row in pages(client, "resolution=60&from=2010-01-01T00:00:00Z&to=2020-01-01T00:00:00Z")
+    ] == 3 * ["2013"]
+
+
 def test_auto_gives_bins_for_a_long_record(client: FlaskClient, engine: Engine, redis: Redis) -> None:
     ingest(services(engine, redis), series([1.0 + (step % 50) / 100 for step in range(2_500)]))
     auto = client.get("/api/v1/devices/a/readings?resolution=auto").json or {}

@@ -17,5 +17,7 @@
     // A token is as good as its owner: it is forgotten with the page.
     persistAuthorization: false,
     syntaxHighlight: { activated: true },
+    // Its list of servers has no label of its own.
+    onComplete: () => document.getElementById("servers")?.setAttribute("aria-label", "Server"),
   });
 })();
