@@ -125,3 +125,9 @@ LIVE_CLIENTS = Gauge("streamgauge_live_clients", "Browsers connected to /live.")
 LIVE_DROPPED = Counter(
     "streamgauge_live_dropped_total", "Times a slow browser's backlog was dropped and it was told to ask anew."
 )
+LIVE_FRAMES = Counter("streamgauge_live_frames_total", "Frames with readings or forecasts sent to browsers on /live.")
+LIVE_LEFT = Counter(
+    "streamgauge_live_left_total",
+    "Browsers that left /live, by why: left, stalled, silent, talked, broken, signed_out, stopping, failed.",
+    ["why"],
+)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from redis import Redis
+from redis import Redis, RedisError, ResponseError
 
 LIVE_KEY = "streamgauge:live"
 MAX_EVENTS = 10_000
@@ -64,7 +64,43 @@ def read_after(redis: "Redis", last_id: str, block_ms: int | None = None, count:
         redis.RedisError: Redis did not answer.
     """
     answer: Any = redis.xread({LIVE_KEY: last_id}, count=count, block=block_ms)
-    entries = _entries(answer)
+    return _events(_entries(answer))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """The end of the stream at one moment.
+
+    Attributes:
+        events: its newest entries, oldest first.
+        is_whole: whether these are all that ever were in it.
+    """
+
+    events: list[Event]
+    is_whole: bool
+
+
+def read_tail(redis: "Redis", count: int) -> Tail:
+    """The newest entries.
+
+    Raises:
+        redis.RedisError: Redis did not answer.
+    """
+    with redis.pipeline(transaction=True) as pipe:
+        pipe.xrevrange(LIVE_KEY, count=count)
+        pipe.xinfo_stream(LIVE_KEY)
+        newest, about = pipe.execute(raise_on_error=False)
+    if isinstance(newest, RedisError):
+        raise newest
+    if isinstance(about, ResponseError):
+        # There is no such stream yet.
+        return Tail(events=_events(newest[::-1]), is_whole=not newest)
+    if isinstance(about, RedisError):
+        raise about
+    return Tail(events=_events(newest[::-1]), is_whole=about.get("entries-added") == len(newest))
+
+
+def _events(entries: Sequence[Any]) -> list[Event]:
     return [
         Event(id=_text(entry_id), readings=_objects(fields, b"readings"), forecasts=_objects(fields, b"forecasts"))
         for entry_id, fields in entries

@@ -8,7 +8,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
@@ -67,6 +68,13 @@ class Browser:
                 return frame
         raise TimeoutError(f"no {kind} frame")
 
+    def levels(self, count: int) -> list[float]:
+        """The levels of the next frames, until there are so many; how they are put into frames is a matter of pace."""
+        found: list[float] = []
+        while len(found) < count:
+            found += levels(self.next("readings"))
+        return found
+
     def __enter__(self) -> "Browser":
         return self
 
@@ -89,8 +97,7 @@ def test_what_is_stored_arrives(web: System, cookie: str, redis: "Redis") -> Non
         other.next("hello")
         send(redis, 1.0)
         event_id = send(redis, 2.0, "b")
-        assert levels(browser.next("readings")) == [1.0]
-        assert levels(browser.next("readings")) == [2.0]
+        assert browser.levels(2) == [1.0, 2.0]
         frame = other.next("readings")
         assert (levels(frame), frame["id"]) == ([2.0], event_id)
 
@@ -100,7 +107,7 @@ def test_a_browser_resumes_after_its_last_id(web: System, cookie: str, redis: "R
     send(redis, 2.0)
     send(redis, 3.0)
     with Browser(web, cookie, f"after={known}") as browser:
-        assert [levels(browser.next("readings")) for _ in range(2)] == [[2.0], [3.0]]
+        assert browser.levels(2) == [2.0, 3.0]
         send(redis, 4.0)
         assert levels(browser.next("readings")) == [4.0]
 
@@ -111,7 +118,7 @@ def test_an_id_that_is_not_in_the_stream_is_a_gap(web: System, cookie: str, redi
     with Browser(web, cookie, f"after={after}") as browser:
         assert browser.next("gap")["id"] == newest_id(redis)
         send(redis, 2.0)
-        assert levels(browser.next("readings")) == [2.0]
+        assert browser.levels(1) == [2.0]
 
 
 def test_an_emptied_stream_is_a_gap(web: System, cookie: str, redis: "Redis") -> None:
@@ -146,7 +153,7 @@ def test_the_reader_outlives_redis_killed_and_emptied(web: System, cookie: str, 
 def test_strangers_and_other_sites_are_refused(web: System, cookie: str) -> None:
     for wrong in ({"cookie": ""}, {"cookie": cookie, "origin": "http://evil.example"}):
         with pytest.raises((HandshakeError, ConnectionClosed)):
-            Browser(web, **wrong)  # type: ignore[arg-type]
+            Browser(web, **wrong)
 
 
 def talk(browser: Browser) -> None:
@@ -158,15 +165,86 @@ def talk(browser: Browser) -> None:
 def test_a_browser_that_talks_is_let_go(web: System, cookie: str) -> None:
     with Browser(web, cookie) as browser:
         browser.next("hello")
-        with pytest.raises(ConnectionClosed):
+        with pytest.raises(ConnectionClosed) as closed:
             talk(browser)
+        assert closed.value.reason == 1008
 
 
-def test_each_websocket_leaves_one_line_at_its_end(web: System, cookie: str) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"Sec-WebSocket-Version": "8"},
+        {"Sec-WebSocket-Key": "short"},
+        {"Sec-WebSocket-Key": ""},
+        {"Connection": "keep-alive"},
+        {"Upgrade": "h2c"},
+    ],
+)
+def test_a_handshake_that_is_none_is_the_callers_fault(web: System, cookie: str, wrong: dict[str, str]) -> None:
+    headers = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
+    }
+    connection = HTTPConnection("127.0.0.1", web.http_port, timeout=10)
+    connection.request("GET", "/live", headers={**headers, "Cookie": cookie, **wrong})
+    answer = connection.getresponse()
+    assert answer.status == 400, answer.read()
+    connection.close()
+
+
+def test_browsers_hold_neither_threads_nor_connections_of_the_server(web: System, cookie: str) -> None:
+    """More browsers than there are threads; requests are answered as before."""
+    with ExitStack() as browsers:
+        several = [browsers.enter_context(Browser(web, cookie)) for _ in range(150)]
+        for browser in several:
+            browser.next("hello")
+        with urllib.request.urlopen(web.http_url + "/health", timeout=5) as answer:
+            assert answer.status == 200
+        assert int(metric(web, "streamgauge_live_clients")) >= 150
+
+
+def metric(web: System, name: str) -> float:
+    with urllib.request.urlopen(web.http_url + "/metrics", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((name + " ", name + "{")))
+
+
+def test_each_websocket_says_when_it_begins_and_why_it_ends(web: System, cookie: str) -> None:
+    def lines() -> list[dict[str, Any]]:
+        return [json.loads(line) for line in web.web.log.read_text().splitlines() if line.startswith("{")]
+
+    with Browser(web, cookie, "device=told-apart") as browser:
+        browser.next("hello")
+        begin = [line for line in lines() if line.get("path") == "/live"][-1]
+    assert (begin["status"], begin["method"], begin["service"]) == (101, "GET", "web")
+
+    def ends() -> list[dict[str, Any]]:
+        return [
+            line
+            for line in lines()
+            if line["message"] == "browser left /live" and line["request_id"] == begin["request_id"]
+        ]
+
+    wait_until(lambda: len(ends()) == 1, "no line for the end")
+    assert (ends()[0]["why"], ends()[0]["frames"] >= 1) == ("left", True)
+
+
+def test_a_stop_is_quick_and_browsers_hear_why(web: System, cookie: str, redis: "Redis") -> None:
+    """And after the next start, whoever comes back with what it knows misses nothing."""
     with Browser(web, cookie) as browser:
         browser.next("hello")
-        before = web.web.log.read_text().count('"path":"/live"')
-    wait_until(lambda: web.web.log.read_text().count('"path":"/live"') > before, "no line for /live")
-    line = [json.loads(line) for line in web.web.log.read_text().splitlines() if '"path":"/live"' in line][-1]
-    assert (line["status"], line["method"], line["service"]) == (101, "GET", "web")
-    assert line["duration_ms"] > 0
+        known = send(redis, 1.0)
+        assert browser.levels(1) == [1.0]
+        began_s = time.monotonic()
+        assert web.web.stop() == 0
+        assert time.monotonic() - began_s < 4
+        with pytest.raises(ConnectionClosed) as closed:
+            browser.next("nothing")
+        assert closed.value.reason == 1001
+    send(redis, 2.0)
+    send(redis, 3.0)
+    web.web.start()
+    with Browser(web, cookie, f"after={known}") as browser:
+        assert browser.levels(2) == [2.0, 3.0]

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 
 from app import create_app
 from app.api.access import make_token, token_sha256
-from app.live.hub import Frames
+from app.live.events import encode, frame_json
 from streamgauge.live import stream
 from streamgauge.settings import WebSettings
 from streamgauge.storage.api_tokens import add_token
@@ -125,6 +125,6 @@ def test_forecasts_travel_in_the_live_stream_beside_readings(redis: Redis) -> No
     assert (first.readings, first.forecasts) == ([], forecasts)
     assert (len(second.readings), second.forecasts) == (1, [])
     assert damaged.forecasts == []
-    assert orjson.loads(Frames(first).about({"b"}) or "")["forecasts"] == forecasts[1:]
-    assert Frames(first).about({"c"}) is None
-    assert "forecasts" not in orjson.loads(Frames(second).everything)
+    assert orjson.loads(frame_json([encode(first)], {"b"}) or "")["forecasts"] == forecasts[1:]
+    assert frame_json([encode(first)], {"c"}) is None
+    assert "forecasts" not in orjson.loads(frame_json([encode(second)], ()) or "")
