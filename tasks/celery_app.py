@@ -11,14 +11,26 @@ from celery.signals import celeryd_after_setup, setup_logging, worker_process_in
 from streamgauge import logs
 from streamgauge.queue import INGEST_TASK, QUEUES, celery_config
 from streamgauge.settings import WorkerSettings
-from tasks import calibrate, drift, forecast, learn, maintenance, mlflow_mirror, rescore, retrain, rollup, shadow
+from tasks import (
+    calibrate,
+    drift,
+    forecast,
+    learn,
+    maintenance,
+    mlflow_mirror,
+    replay,
+    rescore,
+    retrain,
+    rollup,
+    shadow,
+)
 from tasks.ingest_task import run_ingest
 from tasks.services import ServiceHolder
 from tasks.worker_metrics import serve_metrics
 
 log = logging.getLogger("streamgauge.celery")
 
-PARTS = (maintenance, calibrate, learn, drift, rescore, mlflow_mirror, forecast, retrain, shadow, rollup)
+PARTS = (maintenance, calibrate, learn, drift, rescore, mlflow_mirror, forecast, retrain, shadow, rollup, replay)
 """Modules with tasks beside ``ingest``: each has ``BEAT``, its part of the schedule, and ``register(app, holder)``."""
 
 PREFETCH_PER_PROCESS = 2
