@@ -184,7 +184,7 @@ def models_of_siblings(connection: Connection, dev_eui: str, digits: int) -> lis
 
 
 def list_devices(
-    connection: Connection, search: str = "", state: State | Literal[""] = "", cursor: str = "", limit: int = PAGE_ROWS
+    connection: Connection, search: str = "", state: str = "", cursor: str = "", limit: int = PAGE_ROWS
 ) -> list[ListedDevice]:
     """A page of the list, by name.
 
@@ -220,6 +220,18 @@ def count_devices(connection: Connection, search: str = "") -> dict[str, int]:
         .one()
     )
     return {state: row[state or "all"] for state in counted}
+
+
+def count_dead_letters(connection: Connection, name: str, dev_eui: str | None, at_most: int = 10_000) -> int:
+    """How many dead letters are this device's and were not read in again: those with its name, and those of its radio while
+    nobody had registered it. It counts no further than ``at_most``.
+    """
+    query = text(
+        "SELECT count(*) FROM (SELECT FROM dead_letters WHERE device = :name AND replayed_at IS NULL UNION ALL "
+        "SELECT FROM dead_letters WHERE CAST(:eui AS text) IS NOT NULL AND device IS NULL AND reason = 'unknown_device' "
+        "AND replayed_at IS NULL AND strpos(detail, 'DevEUI ' || :eui) > 0 LIMIT :at_most) AS found"
+    )
+    return int(connection.execute(query, {"name": name, "eui": dev_eui, "at_most": at_most}).scalar_one())
 
 
 def write_device(
