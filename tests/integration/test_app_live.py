@@ -50,13 +50,21 @@ def redis(web: System) -> Iterator["Redis"]:
     client.close()
 
 
+class PromptClient(Client):  # type: ignore[misc]
+    """simple-websocket's client leaves a frame that came with the handshake's answer until the next one comes."""
+
+    def handshake(self) -> None:
+        super().handshake()
+        self._handle_events()
+
+
 class Browser:
     """One WebSocket."""
 
     def __init__(self, web: System, cookie: str, query: str = "", origin: str | None = None) -> None:
         # This client leaves the port out of its Host header, so a page of this site has an origin without one.
         headers = {"Cookie": cookie, "Origin": origin or "http://127.0.0.1"}
-        self.socket = Client(f"ws://127.0.0.1:{web.http_port}/live?{query}", headers=headers)
+        self.socket = PromptClient(f"ws://127.0.0.1:{web.http_port}/live?{query}", headers=headers)
 
     def next(self, kind: str, timeout_s: float = 15.0) -> dict[str, Any]:
         """The next frame of a kind."""

@@ -8,9 +8,12 @@ window.streamgauge = (() => {
   const clockOffsetMs = Number(document.body.dataset.now) * 1000 - Date.now();
   const HEARTBEAT_LIMIT_MS = 25_000;
   const LONGEST_RETRY_MS = 30_000;
+  const PROOF_MS = 500;
   const QUIET_MS = 1_500;
   const TOLD_MS = 30_000;
   const FADING_SHARE = 0.5;
+  // The server's word for a session that has ended; see docs/live.md.
+  const SIGNED_OUT = 4401;
 
   const say = (key, values = {}) => words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
   const knows = (key) => key in words;
@@ -65,7 +68,7 @@ window.streamgauge = (() => {
       const socket = new WebSocket(`${scheme}//${location.host}/live?${query}`);
       this.socket = socket;
       socket.onmessage = (event) => this.heard(JSON.parse(event.data));
-      socket.onclose = () => this.closed(socket);
+      socket.onclose = (event) => this.closed(socket, event.code);
     }
 
     heard(frame) {
@@ -82,15 +85,15 @@ window.streamgauge = (() => {
       }
       if (frame.type !== "hello") this.back();
       // Nothing was missed if nothing comes: then the first quiet moment is the proof.
-      else setTimeout(() => this.socket.readyState === WebSocket.OPEN && this.back(), 500);
+      else this.proving = setTimeout(() => this.socket.readyState === WebSocket.OPEN && this.back(), PROOF_MS);
     }
 
-    closed(socket) {
+    closed(socket, code) {
       if (socket !== this.socket) return;
       clearTimeout(this.watchdog);
       this.lost();
       this.failures += 1;
-      if (this.failures === 4) this.askWhetherSignedIn();
+      if (code === SIGNED_OUT || this.failures === 4) this.askWhetherSignedIn();
       const longest = Math.min(LONGEST_RETRY_MS, 500 * 2 ** Math.min(this.failures, 8));
       this.retry = setTimeout(() => this.open(), longest * (0.5 + Math.random() / 2));
     }
@@ -112,6 +115,7 @@ window.streamgauge = (() => {
     }
 
     lost() {
+      clearTimeout(this.proving);
       if (this.lostAtMs !== null) return;
       this.lostAtMs = Date.now();
       this.telling = setTimeout(() => this.tell(say("connection.lost", { time: clock(this.lostAtMs) })), QUIET_MS);
