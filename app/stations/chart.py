@@ -134,7 +134,7 @@ def draw_hours(connection: Connection, device_id: int, window: Window, t: Words)
     marks = data.marks
     why = read_marks(connection, device_id, [from_microseconds(int(time)) for time in marks.time_us])
     level = data.lines.get("level_m")
-    columns = _line_columns(level) if level else [[], []]
+    columns = line_columns(level) if level else [[], []]
     nothing: Column = [None] * len(columns[0])
     rows = np.flatnonzero(np.isfinite(marks.level_m))
     return Drawn(
@@ -145,7 +145,7 @@ def draw_hours(connection: Connection, device_id: int, window: Window, t: Words)
             for row in rows
         ],
         others=[
-            {**quantity_axis(name, t), "columns": _line_columns(line)}
+            {**quantity_axis(name, t), "columns": line_columns(line)}
             for name, line in data.lines.items()
             if name != "level_m"
         ],
@@ -155,7 +155,8 @@ def draw_hours(connection: Connection, device_id: int, window: Window, t: Words)
     )
 
 
-def _line_columns(line: Line) -> list[Column]:
+def line_columns(line: Line) -> list[Column]:
+    """A reduced line as columns of seconds and values, with a null in every gap."""
     seconds = line.time_us / MICROSECONDS
     after = line.gaps + 1
     middles = (seconds[after - 1] + seconds[after]) / 2 if len(after) else np.empty(0)

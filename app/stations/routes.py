@@ -1,5 +1,6 @@
 """``/stations/<device>``: the page, its history for a range of time, its head while it is live, and its panels."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -195,18 +196,20 @@ def _history(device: str, window: Window, zone: ZoneInfo) -> dict[str, Any]:
         "range_query": _range_query(window),
         "window_from": format_time(window.start),
         "window_to": format_time(window.end),
-        "steps": {
-            name: f"{page}?{urlencode(to)}"
-            for name, to in (
-                ("earlier", window.moved(-MOVE_SHARE)),
-                ("closer", window.stretched(CLOSER)),
-                ("wider", window.stretched(WIDER)),
-                ("later", window.moved(MOVE_SHARE)),
-            )
-        },
+        "steps": {name: f"{page}?{urlencode(to)}" for name, to in steps_of(window)},
         "typed_from": window.start.astimezone(zone).strftime(INPUT_TIME),
         "typed_to": window.end.astimezone(zone).strftime(INPUT_TIME),
     }
+
+
+def steps_of(window: Window) -> list[tuple[str, Mapping[str, str]]]:
+    """The stretches of time beside, within and around a window: name, and ``from`` and ``to``."""
+    return [
+        ("earlier", window.moved(-MOVE_SHARE)),
+        ("closer", window.stretched(CLOSER)),
+        ("wider", window.stretched(WIDER)),
+        ("later", window.moved(MOVE_SHARE)),
+    ]
 
 
 def _range_query(window: Window) -> str:

@@ -38,6 +38,17 @@ WHERE decommissioned_at IS NULL
   AND (name ILIKE :pattern ESCAPE '\' OR display_name ILIKE :pattern ESCAPE '\' OR river ILIKE :pattern ESCAPE '\')
 ORDER BY lower(coalesce(display_name, name)), name LIMIT :limit
 """)
+_LONG_MEAN = text("""
+WITH rolled AS (SELECT coalesce(min(through), '-infinity') AS through FROM rollup_state),
+parts AS (
+    SELECT n, mean FROM readings_hourly, rolled
+    WHERE device_id = :device_id AND quantity = 'level_m' AND hour >= :start AND hour < least(:end, through) AND mean IS NOT NULL
+    UNION ALL
+    SELECT 1, level_m FROM readings, rolled
+    WHERE device_id = :device_id AND time >= greatest(:start, through) AND time <= :end AND level_m IS NOT NULL
+      AND coalesce(flags->>'level_m', '2') <> '4')
+SELECT sum(n * mean) / nullif(sum(n), 0) FROM parts
+""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,3 +145,9 @@ def find_stations(connection: Connection, wanted: str, limit: int) -> Sequence[F
     pattern = wanted.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
     rows = connection.execute(_FIND, {"pattern": f"%{pattern}%", "limit": limit})
     return [Found(**row) for row in rows.mappings()]
+
+
+def read_long_mean(connection: Connection, device_id: int, start: datetime, end: datetime) -> float | None:
+    """The mean usable level of [start, end], from whole hours as far as they are rolled up, else from readings; None for none."""
+    found = connection.execute(_LONG_MEAN, {"device_id": device_id, "start": start, "end": end}).scalar_one()
+    return None if found is None else float(found)

@@ -68,8 +68,24 @@ window.streamgauge.Chart = (() => {
         this.plots.push(new uPlot(this.otherOptions(box, other), other.columns, box));
       }
       this.plots.forEach(followFinger);
+      this.showKeys();
       this.readout.newest();
       performance.mark("streamgauge:drawn");
+    }
+
+    // The key names what is there to be seen, and nothing else.
+    showKeys() {
+      const { level, marks, raw, forecast, anomaly } = this.content;
+      const isThere = {
+        expected: level[LOW].some((value) => value !== null),
+        forecast: Boolean(forecast),
+        anomalous: marks.some((mark) => mark.score >= anomaly && mark.surprise !== "fault"),
+        fault: marks.some((mark) => mark.surprise === "fault"),
+        suspect: marks.some((mark) => mark.flag === "suspect"),
+        failed: marks.some((mark) => mark.flag === "fail"),
+        raw: raw.length > 0,
+      };
+      for (const key of this.root.parentElement.querySelectorAll("[data-key]")) key.hidden = !isThere[key.dataset.key];
     }
 
     place(kind, title) {
@@ -159,7 +175,7 @@ window.streamgauge.Chart = (() => {
         ctx.fillStyle = token("muted");
         ctx.textAlign = "right";
         ctx.textBaseline = "alphabetic";
-        ctx.fillText(say("now"), x - 4 * devicePixelRatio, bbox.top + 12 * devicePixelRatio);
+        ctx.fillText(say("now"), x - 4 * devicePixelRatio, bbox.top + bbox.height - 6 * devicePixelRatio);
       }
       ctx.restore();
     }
@@ -306,6 +322,7 @@ window.streamgauge.Chart = (() => {
       if (columns[TIME].length > MOST_POINTS) return this.handlers.stale();
       this.plots[0].setData(this.levelData());
       this.content.others.forEach((other, index) => this.plots[index + 1].setData(other.columns));
+      this.showKeys();
       this.tellCursor(this.plots[0]);
     }
   };

@@ -47,7 +47,7 @@
     const room = ROOM_PX * devicePixelRatio;
     const below = [...content.stages].reverse().find((stage) => stage.level <= low);
     const above = content.stages.find((stage) => stage.level >= high);
-    let last = bbox.top - room + 4 * devicePixelRatio;
+    let last = bbox.top - devicePixelRatio;
     if (above) last = name(plot, above, last + room, `↑ ${above.name} ${number(above.level, 2)} ${content.unit}`);
     for (const stage of [...content.stages].reverse()) {
       if (stage.level <= low || stage.level >= high) continue;

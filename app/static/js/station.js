@@ -25,7 +25,6 @@
     const content = JSON.parse(source.textContent);
     chart = new Chart(document.getElementById("chart"), content, document.getElementById("readout"), { zoom, back, stale: reload });
     window.streamgauge.chart = chart;
-    document.getElementById("key-raw").hidden = !content.raw.length;
     // What came while this answer was on its way is not in it.
     const missed = recent.filter((event) => isAfter(event.id, content.live));
     missed.forEach(take);
