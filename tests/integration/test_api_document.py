@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from redis import Redis
 from sqlalchemy import Engine, text
 
@@ -158,7 +158,8 @@ def test_what_is_changed_is_as_described(
         number = add_alert(connection, "mill")
     for action in ("acknowledge", "comment", "resolve"):
         path = f"/alerts/{{alert_id}}/{action}"
-        for body in ({"comment": "seen"}, {"comment": 5}, {"said": "?"}, [], {"comment": "x" * 3_000}):
+        bodies: tuple[Any, ...] = ({"comment": "seen"}, {"comment": 5}, {"said": "?"}, [], {"comment": "x" * 3_000})
+        for body in bodies:
             check(described, path, "post", client.post(f"{ROOT}/alerts/{number}/{action}", json=body))
         check(
             described, path, "post", client.post(f"{ROOT}/alerts/{number}/{action}", data="", content_type="text/html")
