@@ -15,9 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
-from streamgauge.reading import QUANTITIES, to_microseconds
+from streamgauge.reading import QUANTITIES, from_microseconds, to_microseconds
 from streamgauge.storage.binary_copy import POSTGRES_EPOCH_US, copy_columns
+from streamgauge.storage.context import timestamps
 from streamgauge.storage.hourly import (
+    DAY,
+    DAY_US,
     HOUR,
     HOUR_US,
     NEVER_US,
@@ -32,7 +35,7 @@ from streamgauge.storage.rollup import read_through
 Times = NDArray[np.int64]
 Values = NDArray[np.float64]
 
-FEW_READINGS = 50_000
+FEW_READINGS = 12_000
 """So many readings are drawn from themselves; a bin may be shorter than an hour then."""
 SHORT = timedelta(days=7)
 """A stretch that is shorter than this is drawn from the readings, however many they are: hours would be too coarse for it."""
@@ -43,6 +46,8 @@ GAP_STEPS = 3.0
 GAP_AROUND = 8
 PARTS_OF_BIN = 8
 FEW_POINTS = 4_096
+FEW_HOURS = 5_000
+"""So many hours or days are looked up one by one: ten years of days without reading their hours."""
 PIECE = timedelta(days=62)
 """Readings are read in pieces of so much time: of one a minute they are 90,000."""
 
@@ -53,15 +58,15 @@ ORDER BY hour DESC LIMIT :most
 _COUNT = text("""
 SELECT count(*) FROM (SELECT FROM readings WHERE device_id = :id AND time >= :since AND time < :until LIMIT :most) AS found
 """)
-_HOURLY = """
-SELECT hour, COALESCE(low, 'NaN') AS low, COALESCE(high, 'NaN') AS high, COALESCE(low_at, '-infinity') AS low_at,
-    COALESCE(high_at, '-infinity') AS high_at, COALESCE(marked_at, '-infinity') AS marked_at, COALESCE(severity, 0) AS severity,
-    n
-FROM readings_hourly WHERE device_id = %s AND quantity = %s AND hour >= %s AND hour < %s
-"""
+_OF_HOURS = """
+SELECT array_position(%s, quantity)::smallint AS quantity, hour, COALESCE(low, 'NaN') AS low, COALESCE(high, 'NaN') AS high,
+    COALESCE(low_at, '-infinity') AS low_at, COALESCE(high_at, '-infinity') AS high_at,
+    COALESCE(marked_at, '-infinity') AS marked_at, COALESCE(severity, 0) AS severity, n
+FROM readings_hourly WHERE device_id = %s AND quantity = ANY(%s)"""
+_SOME_HOURS, _HOURLY = f"{_OF_HOURS} AND hour = ANY(%s::timestamptz[])", f"{_OF_HOURS} AND hour >= %s AND hour <= %s"
 _HOURLY_FIELDS = {
-    "hour": ">i8", "low": ">f8", "high": ">f8", "low_at": ">i8", "high_at": ">i8", "marked_at": ">i8", "severity": ">f4",
-    "n": ">i4",
+    "quantity": ">i2", "hour": ">i8", "low": ">f8", "high": ">f8", "low_at": ">i8", "high_at": ">i8", "marked_at": ">i8",
+    "severity": ">f4", "n": ">i4",
 }  # fmt: skip
 
 
@@ -135,16 +140,12 @@ def read_chart(
     """
     until = end + timedelta(microseconds=1)
     whole = _whole_hours(connection, device_id, start, until)
-    origin_us = to_microseconds(floor_hour(start) if whole else start)
-    unit_us = HOUR_US if whole else 1
+    unit_us = 1 if whole is None else HOUR_US if (until - start) < bins * timedelta(days=1) else DAY_US
+    origin_us = to_microseconds(start) // unit_us * unit_us
     bin_us = unit_us * max(1, -(-(to_microseconds(until) - origin_us) // (bins * unit_us)))
     drawing = _Drawing(quantities, origin_us, bin_us, bins)
     if whole:
-        pending = _pending(connection, device_id, *whole)
-        for name in quantities:
-            drawing.add_hours(name, _read_hourly(connection, device_id, name, *whole), pending)
-        if len(pending):
-            drawing.add(read_hours(connection, np.full(len(pending), device_id), pending))
+        _draw_rolled_up(connection, device_id, drawing, whole, by_day=unit_us == DAY_US)
     for since, before in [(start, whole[0]), (whole[1], until)] if whole else [(start, until)]:
         for stretch in _pieces(connection, device_id, since, before):
             drawing.add(stretch)
@@ -179,16 +180,41 @@ def _whole_hours(
     return first, min(through, floor_hour(until))
 
 
-def _pending(connection: Connection, device_id: int, since: datetime, until: datetime) -> Times:
-    values = {"id": device_id, "since": since, "until": until, "most": MOST_PENDING}
-    hours = [to_microseconds(hour) for hour in connection.execute(_PENDING, values).scalars()]
-    return np.array(sorted(hours), dtype=np.int64)
+def _draw_rolled_up(
+    connection: Connection, device_id: int, drawing: "_Drawing", whole: tuple[datetime, datetime], *, by_day: bool
+) -> None:
+    """Days where a bin has whole days, hours at the ends and where a day waits for a part of it, readings of hours that wait."""
+    values = {"id": device_id, "since": whole[0], "until": whole[1], "most": MOST_PENDING}
+    waiting = connection.execute(_PENDING, values).scalars()
+    pending = np.array(sorted(to_microseconds(hour) for hour in waiting), dtype=np.int64)
+    first_us, end_us = to_microseconds(whole[0]), to_microseconds(whole[1])
+    hours = np.arange(first_us, end_us, HOUR_US)
+    if by_day:
+        begin, end = -(-first_us // DAY_US) * DAY_US, end_us // DAY_US * DAY_US
+        partly = np.unique(pending // DAY_US * DAY_US)
+        hours = hours[(hours < begin) | (hours >= end) | np.isin(hours // DAY_US * DAY_US, partly)]
+        days = np.setdiff1d(np.arange(begin, end, DAY_US), partly)
+        drawing.add_hours(_read_hourly(connection, device_id, drawing.quantities, days, DAY))
+    hours = np.setdiff1d(hours, pending)
+    if len(hours):
+        drawing.add_hours(_read_hourly(connection, device_id, drawing.quantities, hours, ""))
+    if len(pending):
+        drawing.add(read_hours(connection, np.full(len(pending), device_id), pending))
 
 
 def _read_hourly(
-    connection: Connection, device_id: int, quantity: str, since: datetime, until: datetime
+    connection: Connection, device_id: int, quantities: Sequence[str], wanted: Times, ending: str
 ) -> dict[str, NDArray[Any]]:
-    return copy_columns(connection, _HOURLY, (device_id, quantity, since, until), _HOURLY_FIELDS)
+    """The rows of these quantities whose hours (or days) are wanted."""
+    if not len(wanted):
+        return {name: np.empty(0, dtype=np.dtype(dtype).newbyteorder("=")) for name, dtype in _HOURLY_FIELDS.items()}
+    names = [f"{name}{ending}" for name in quantities]
+    if len(wanted) <= FEW_HOURS:
+        return copy_columns(connection, _SOME_HOURS, (names, device_id, names, timestamps(wanted)), _HOURLY_FIELDS)
+    since, until = (from_microseconds(int(moment)) for moment in (wanted[0], wanted[-1]))
+    found = copy_columns(connection, _HOURLY, (names, device_id, names, since, until), _HOURLY_FIELDS)
+    kept = np.isin(found["hour"] + POSTGRES_EPOCH_US, wanted)
+    return {name: column[kept] for name, column in found.items()}
 
 
 def _pieces(connection: Connection, device_id: int, since: datetime, until: datetime) -> Iterator[Stretch]:
@@ -203,6 +229,7 @@ class _Drawing:
     """Gathers points and marks from wherever they come, in any order, and reduces them."""
 
     def __init__(self, quantities: Sequence[str], origin_us: int, bin_us: int, bins: int) -> None:
+        self.quantities = quantities
         self._origin_us, self._bin_us, self._bins = origin_us, bin_us, bins
         self._points: dict[str, list[tuple[Times, Values]]] = {name: [] for name in quantities}
         self._times: dict[str, list[Times]] = {name: [] for name in quantities}
@@ -217,16 +244,17 @@ class _Drawing:
         if "level_m" in self._points:
             self._mark(stretch.time_us, stretch.severity("level_m"))
 
-    def add_hours(self, name: str, hours: dict[str, NDArray[Any]], pending: Times) -> None:
-        """Hours of one quantity, apart from those that are pending."""
-        kept = ~np.isin(hours["hour"] + POSTGRES_EPOCH_US, pending)
-        for extreme in ("low", "high"):
-            rows = np.flatnonzero(kept & (hours[f"{extreme}_at"] != NEVER_US))
-            times = hours[f"{extreme}_at"][rows] + POSTGRES_EPOCH_US
-            self._add(name, times, hours[extreme][rows], int(hours["n"][rows].sum()) if extreme == "low" else 0)
-        if name == "level_m":
-            rows = np.flatnonzero(kept & (hours["marked_at"] != NEVER_US))
-            self._mark(hours["marked_at"][rows] + POSTGRES_EPOCH_US, hours["severity"][rows].astype(np.float64))
+    def add_hours(self, rows: dict[str, NDArray[Any]]) -> None:
+        """Hours or days."""
+        for number, name in enumerate(self.quantities, start=1):
+            hours = {field: column[rows["quantity"] == number] for field, column in rows.items()}
+            for extreme in ("low", "high"):
+                there = np.flatnonzero(hours[f"{extreme}_at"] != NEVER_US)
+                times = hours[f"{extreme}_at"][there] + POSTGRES_EPOCH_US
+                self._add(name, times, hours[extreme][there], int(hours["n"][there].sum()) if extreme == "low" else 0)
+            if name == "level_m":
+                there = np.flatnonzero(hours["marked_at"] != NEVER_US)
+                self._mark(hours["marked_at"][there] + POSTGRES_EPOCH_US, hours["severity"][there].astype(np.float64))
 
     def line(self, name: str) -> Line | None:
         """The line of a quantity; None if it has no value here."""

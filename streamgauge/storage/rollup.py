@@ -15,6 +15,9 @@ Why no change is missed. All times are Postgres's own.
 * Steps run one after the other (``ROLLUP_LOCK``). Two at once could roll up the same hour, and the one with the older snapshot
   could write last.
 * A mark at or after ``through`` may be dropped: the advance reads that hour later.
+
+Charts of years read days, which stand beside the hours as rows of ``level_m/day`` and so on (``hourly.DAY``), at their first
+instant (UTC). A step works the days of its hours out anew, in its transaction.
 """
 
 from collections.abc import Sequence
@@ -28,13 +31,14 @@ from sqlalchemy import Connection, text
 from streamgauge.reading import QUANTITIES
 from streamgauge.storage.binary_copy import copy_array_in
 from streamgauge.storage.context import timestamps
-from streamgauge.storage.hourly import HOUR, HOUR_FIELDS, Hours, floor_hour, hours_of, read_devices, read_hours
+from streamgauge.storage.hourly import DAY, HOUR, HOUR_FIELDS, Hours, floor_hour, hours_of, read_devices, read_hours
 from streamgauge.storage.partitions import existing_months, next_month
 
 ROLLUP_LOCK = 0x5347_0003  # "SG", 3: one key of ours among Postgres's advisory locks
 LAG = timedelta(hours=2)
 MARK_AGE = timedelta(hours=1)
 DEVICES_AT_ONCE = 500
+MOMENT = timedelta(microseconds=1)
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 _THROUGH = text("SELECT (SELECT through FROM rollup_state) AS through, now() AS now")
@@ -80,25 +84,38 @@ CREATE TEMPORARY TABLE IF NOT EXISTS rolled (
     high_at timestamptz, suspect integer, failed integer, marked_at timestamptz, severity real) ON COMMIT DELETE ROWS
 """)
 _COPY = f"COPY rolled ({', '.join(HOUR_FIELDS)}) FROM STDIN (FORMAT binary)"
-_CHANGED = [name for name in HOUR_FIELDS if name not in {"device_id", "hour", "quantity"}]
 _NAMES = "ARRAY[" + ", ".join(f"'{name}'" for name in QUANTITIES) + "]"
-_UPSERT = text(f"""
+_DAY_NAMES = "ARRAY[" + ", ".join(f"'{name}{DAY}'" for name in QUANTITIES) + "]"
+_INSERT = text(f"""
 INSERT INTO readings_hourly ({", ".join(HOUR_FIELDS)})
 SELECT device_id, hour, ({_NAMES})[quantity + 1], n, NULLIF(low, 'NaN'), NULLIF(mean, 'NaN'), NULLIF(high, 'NaN'),
     NULLIF(low_at, '-infinity'), NULLIF(high_at, '-infinity'), suspect, failed, NULLIF(marked_at, '-infinity'),
     NULLIF(severity, 'NaN')
 FROM rolled
-ON CONFLICT (device_id, hour, quantity) DO UPDATE SET {", ".join(f"{name} = EXCLUDED.{name}" for name in _CHANGED)}
 """)
-_NOT_ROLLED = f"""NOT EXISTS (
-    SELECT FROM rolled WHERE rolled.device_id = readings_hourly.device_id AND rolled.hour = readings_hourly.hour
-        AND ({_NAMES})[rolled.quantity + 1] = readings_hourly.quantity)"""
-_DELETE_SPAN = text(f"""
-DELETE FROM readings_hourly WHERE device_id = ANY(CAST(:ids AS bigint[])) AND hour >= :since AND hour < :until AND {_NOT_ROLLED}
-""")
+_SPAN = "device_id = ANY(CAST(:ids AS bigint[])) AND hour >= :since AND hour < :until"
+_HOURS = "unnest(CAST(:ids AS bigint[]), CAST(:hours AS timestamptz[])) AS taken(id, at)"
+_DELETE_SPAN = text(f"DELETE FROM readings_hourly WHERE {_SPAN} AND quantity = ANY({_NAMES})")
 _DELETE_HOURS = text(f"""
-DELETE FROM readings_hourly USING unnest(CAST(:ids AS bigint[]), CAST(:hours AS timestamptz[])) AS taken(id, at)
-WHERE device_id = taken.id AND hour = taken.at AND {_NOT_ROLLED}
+DELETE FROM readings_hourly USING {_HOURS} WHERE device_id = taken.id AND hour = taken.at AND quantity = ANY({_NAMES})
+""")
+# A day is worked out from its hours, and goes with the last of them.
+_DELETE_DAYS_OF_SPAN = text(f"DELETE FROM readings_hourly WHERE {_SPAN} AND quantity = ANY({_DAY_NAMES})")
+_DELETE_DAYS_OF_HOURS = text(f"""
+DELETE FROM readings_hourly USING (SELECT DISTINCT id, date_trunc('day', at, 'UTC') AS day FROM {_HOURS}) AS wanted
+WHERE device_id = wanted.id AND hour = wanted.day AND quantity = ANY({_DAY_NAMES})
+""")
+_DAYS = f"""
+INSERT INTO readings_hourly (device_id, hour, quantity, n, low, mean, high, low_at, high_at, suspect, failed, marked_at, severity)
+SELECT device_id, date_trunc('day', hour, 'UTC'), quantity || '{DAY}', sum(n), min(low), sum(mean * n) / NULLIF(sum(n), 0),
+    max(high), (array_agg(low_at ORDER BY low, low_at))[1], (array_agg(high_at ORDER BY high DESC NULLS LAST, high_at))[1],
+    sum(suspect), sum(failed), (array_agg(marked_at ORDER BY severity DESC NULLS LAST, marked_at))[1], max(severity)
+FROM readings_hourly"""
+_DAYS_OF_SPAN = text(f"{_DAYS} WHERE {_SPAN} AND quantity = ANY({_NAMES}) GROUP BY 1, 2, 3")
+_DAYS_OF_HOURS = text(f"""{_DAYS}
+JOIN (SELECT DISTINCT id, date_trunc('day', at, 'UTC') AS day FROM {_HOURS}) AS wanted
+    ON device_id = wanted.id AND hour >= wanted.day AND hour < wanted.day + interval '24 hours' AND quantity = ANY({_NAMES})
+GROUP BY 1, 2, 3
 """)
 
 
@@ -209,8 +226,11 @@ def roll_up(connection: Connection, device_ids: Sequence[int], since: datetime, 
         some = list(device_ids[first : first + DEVICES_AT_ONCE])
         stretch = read_devices(connection, some, since, until)
         hours = hours_of(stretch)
-        _write(connection, hours)
         connection.execute(_DELETE_SPAN, {"ids": some, "since": since, "until": until})
+        _insert(connection, hours)
+        days = {"ids": some, "since": _floor_day(since), "until": _floor_day(until - MOMENT) + 24 * HOUR}
+        connection.execute(_DELETE_DAYS_OF_SPAN, days)
+        connection.execute(_DAYS_OF_SPAN, days)
         readings, written = readings + len(stretch.time_us), written + len(hours["n"])
     return Step(readings=readings, hours=written, through=read_through(connection))
 
@@ -230,8 +250,11 @@ def roll_up_marked(connection: Connection, most: int) -> Step | None:
         return Step(readings=0, hours=0, through=through) if dropped else None
     stretch = read_hours(connection, device_id, hour_us)
     hours = hours_of(stretch)
-    _write(connection, hours)
-    connection.execute(_DELETE_HOURS, {"ids": device_id.tolist(), "hours": timestamps(hour_us)})
+    values = {"ids": device_id.tolist(), "hours": timestamps(hour_us)}
+    connection.execute(_DELETE_HOURS, values)
+    _insert(connection, hours)
+    connection.execute(_DELETE_DAYS_OF_HOURS, values)
+    connection.execute(_DAYS_OF_HOURS, values)
     return Step(readings=len(stretch.time_us), hours=len(hours["n"]), through=through)
 
 
@@ -241,9 +264,13 @@ def _take(connection: Connection, most: int) -> tuple[NDArray[np.int64], NDArray
     return np.array([row.device_id for row in rows], dtype=np.int64), hours
 
 
-def _write(connection: Connection, hours: Hours) -> None:
+def _insert(connection: Connection, hours: Hours) -> None:
     connection.execute(_STAGE)
-    connection.execute(text("DELETE FROM rolled"))
+    connection.execute(text("TRUNCATE rolled"))
     if len(hours["n"]):
         copy_array_in(connection, _COPY, hours, HOUR_FIELDS)
-        connection.execute(_UPSERT)
+        connection.execute(_INSERT)
+
+
+def _floor_day(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -51,9 +51,24 @@ SELECT device_id, hour, quantity, count(*) FILTER (WHERE flag <> 4) AS n,
     max(severity) FILTER (WHERE severity > 0)::real AS severity
 FROM judged WHERE hour < :through GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """)
+_DAYS = text("""
+WITH days AS (
+    SELECT device_id, date_trunc('day', hour, 'UTC') AS hour, quantity || '/day' AS quantity, sum(n) AS n, min(low) AS low,
+        max(high) AS high, sum(suspect) AS suspect, sum(failed) AS failed, max(severity) AS severity
+    FROM readings_hourly WHERE quantity NOT LIKE '%/day' GROUP BY 1, 2, 3)
+SELECT * FROM days FULL JOIN (SELECT * FROM readings_hourly WHERE quantity LIKE '%/day') AS found
+    USING (device_id, hour, quantity, n, suspect, failed)
+WHERE days.low IS DISTINCT FROM found.low OR days.high IS DISTINCT FROM found.high
+    OR days.severity IS DISTINCT FROM found.severity
+    OR (found.low IS NOT NULL AND NOT EXISTS (SELECT FROM readings_hourly AS h WHERE h.device_id = found.device_id
+        AND h.quantity || '/day' = found.quantity AND h.low_at = found.low_at AND h.low = found.low))
+    OR (found.high IS NOT NULL AND NOT EXISTS (SELECT FROM readings_hourly AS h WHERE h.device_id = found.device_id
+        AND h.quantity || '/day' = found.quantity AND h.high_at = found.high_at AND h.high = found.high))
+    OR (found.marked_at IS NULL) <> (found.severity IS NULL)
+""")
 _ROLLED = text("""
 SELECT device_id, hour, quantity, n, low, mean, high, low_at, high_at, suspect, failed, marked_at, severity
-FROM readings_hourly ORDER BY 1, 2, 3
+FROM readings_hourly WHERE quantity NOT LIKE '%/day' ORDER BY 1, 2, 3
 """)
 
 
@@ -79,6 +94,7 @@ def differences(engine: Engine) -> list[Any]:
         through = read_through(connection)
         wanted = [tuple(row) for row in connection.execute(_RECOMPUTED, {"through": through})]
         found = [tuple(row) for row in connection.execute(_ROLLED)]
+        days = [tuple(row) for row in connection.execute(_DAYS)]
     near = [
         (want, got)
         for want, got in zip(wanted, found, strict=False)
@@ -86,6 +102,7 @@ def differences(engine: Engine) -> list[Any]:
         or (want[5] is None) != (got[5] is None)
         or (want[5] is not None and not math.isclose(want[5], got[5], rel_tol=1e-9, abs_tol=1e-12))
     ]
+    near += days
     return near if len(wanted) == len(found) else [f"{len(wanted)} rows, not {len(found)}", *near[:3]]
 
 
@@ -289,7 +306,7 @@ def test_a_chart_of_months_keeps_every_bin_s_lowest_and_highest_reading(
     assert abs(int(gap[0]) - to_microseconds(NOW - timedelta(days=38))) < 86_400_000_000
     assert 0 < len(chart.marks.time_us) <= min(marks, 280)
     assert set(chart.marks.severity.tolist()) <= {4.0, 3.0, 0.99}
-    assert (chart.marks.severity == 4.0).sum() > 100, "of each bin the worst"
+    assert (chart.marks.severity == 4.0).sum() > 50, "of each bin (or day) the worst"
 
 
 def test_a_chart_shows_late_readings_and_corrections_before_they_are_rolled_up(long_record: Engine) -> None:

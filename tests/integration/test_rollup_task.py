@@ -128,7 +128,9 @@ def test_a_late_reading_whose_writer_is_still_at_work_is_not_missed(old_readings
 def test_two_steps_at_once_take_turns(old_readings: Engine) -> None:
     first = old_readings.connect()
     transaction = first.begin()
-    assert advance(first, 24) is not None
+    step = advance(first, 24)
+    assert step is not None
+    assert step.through is not None
     ended: list[bool] = []
 
     def second() -> None:
@@ -145,7 +147,7 @@ def test_two_steps_at_once_take_turns(old_readings: Engine) -> None:
     first.close()
     thread.join(10)
     assert ended
-    assert through(old_readings) == month_of(OLD) + timedelta(hours=48)
+    assert through(old_readings) == step.through + timedelta(hours=24)
     roll_on(old_readings, rest=lambda _s: None)
     assert differences(old_readings) == []
 
