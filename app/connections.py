@@ -25,6 +25,8 @@ class Connections:
 
     def __init__(self, settings: WebSettings) -> None:
         self.settings = settings
+        self.is_closed = False
+        """Whether ``close`` was called; threads in the background then end."""
         self._lock = threading.Lock()
         self._owner_pid = 0
         self._engine: Engine | None = None
@@ -91,6 +93,7 @@ class Connections:
     def close(self) -> None:
         """Close what this process has opened."""
         with self._lock:
+            self.is_closed = True
             if self._engine is not None:
                 self._engine.dispose()
             for client in (self._redis, self._waiting_redis):
