@@ -12,6 +12,7 @@ from typing import Any
 from gunicorn.glogging import Logger
 
 from app.live.routes import keep_hub_while, stop_hub
+from app.overview import warm_up
 from streamgauge.logs import configure
 
 bind = "127.0.0.1:8000"
@@ -53,8 +54,9 @@ def post_fork(_server: Any, _worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Let browsers on ``/live`` go as soon as the worker is asked to stop."""
+    """Let browsers on ``/live`` go as soon as the worker is asked to stop; have the overview ready before anybody asks."""
     keep_hub_while(worker.app.wsgi(), lambda: bool(worker.alive))
+    warm_up(worker.app.wsgi())
 
 
 def worker_exit(_server: Any, worker: Any) -> None:

@@ -61,7 +61,7 @@ class StationNow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparklineBin:
-    """Lowest and highest usable level in one bin of ``SPARKLINE_BIN_S`` seconds; ``start_s`` counts from the window's start."""
+    """Lowest and highest usable level in one bin of ``SPARKLINE_BIN_S`` seconds; ``start_s``: its begin, seconds since 1970."""
 
     start_s: float
     low_m: float
@@ -114,7 +114,7 @@ CROSS JOIN LATERAL (
     SELECT array_agg(start_s ORDER BY start_s) AS start_s, array_agg(low_m ORDER BY start_s) AS low_m,
            array_agg(high_m ORDER BY start_s) AS high_m
     FROM (
-        SELECT floor((:window_s - extract(epoch FROM n.time - r.time)::float8) / :bin_s) * :bin_s AS start_s,
+        SELECT floor(extract(epoch FROM r.time)::float8 / :bin_s) * :bin_s AS start_s,
                min(r.level_m) AS low_m, max(r.level_m) AS high_m
         FROM readings r
         WHERE r.device_id = d.id AND r.time > n.time - make_interval(secs => :window_s) AND r.time <= n.time
@@ -161,11 +161,7 @@ SELECT count(*) FILTER (WHERE decommissioned_at IS NULL) AS devices,
        coalesce(sum(xmin::text::bigint * (id % 8191 + 1)), 0) AS stamp
 FROM devices
 """)
-_NEWEST = text("""
-SELECT d.id, n.time FROM devices d
-LEFT JOIN LATERAL (SELECT r.time FROM readings r WHERE r.device_id = d.id ORDER BY r.time DESC LIMIT 1) n ON true
-WHERE d.decommissioned_at IS NULL
-""")
+_ROWS = text("SELECT id, name, xmin::text AS stamp FROM devices WHERE decommissioned_at IS NULL")
 
 
 def read_registered(connection: Connection) -> Registered:
@@ -174,13 +170,13 @@ def read_registered(connection: Connection) -> Registered:
     return Registered(devices=row.devices, stamp=int(row.stamp))
 
 
-def read_newest_of_all(connection: Connection) -> dict[int, datetime | None]:
-    """Time of the newest reading of every device in use, by its id; None for one that has never reported."""
-    return {row.id: row.time for row in connection.execute(_NEWEST)}
+def read_device_rows(connection: Connection) -> dict[int, tuple[str, str]]:
+    """Name, and a stamp that changes with the row, of every device in use, by its id."""
+    return {row.id: (row.name, row.stamp) for row in connection.execute(_ROWS)}
 
 
 def read_sparklines(connection: Connection, device_ids: Sequence[int]) -> dict[int, list[SparklineBin]]:
-    """The day that ends at each device's newest reading, in bins that keep every usable peak; bins without a level are absent."""
+    """The day that ends at each device's newest reading, in bins that keep every usable peak, by time; empty bins are absent."""
     if not device_ids:
         return {}
     values = {"device_ids": list(device_ids), "window_s": SPARKLINE_WINDOW_S, "bin_s": SPARKLINE_BIN_S}
