@@ -45,7 +45,7 @@ SELECT reading.* FROM unnest(%s::bigint[], %s::timestamptz[]) AS wanted(id, hour
 """
 _OF_TIMES = f"""
 SELECT reading.* FROM unnest(%s::timestamptz[]) AS wanted(moment) CROSS JOIN LATERAL (
-    SELECT {_ROW} FROM readings WHERE device_id = %s AND time = wanted.moment AND time >= %s AND time <= %s) AS reading
+    SELECT {_ROW} FROM readings WHERE device_id = %s AND time = wanted.moment AND time >= %s AND time <= %s LIMIT 1) AS reading
 """
 _FIELDS = {
     "device_id": ">i8",

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, text
 from streamgauge.reading import QUANTITIES, from_microseconds, to_microseconds
 from streamgauge.storage.binary_copy import POSTGRES_EPOCH_US, copy_columns
 from streamgauge.storage.context import timestamps
+from streamgauge.storage.engine import by_index
 from streamgauge.storage.hourly import (
     DAY,
     DAY_US,
@@ -63,7 +64,9 @@ SELECT array_position(%s, quantity)::smallint AS quantity, hour, COALESCE(low, '
     COALESCE(low_at, '-infinity') AS low_at, COALESCE(high_at, '-infinity') AS high_at,
     COALESCE(marked_at, '-infinity') AS marked_at, COALESCE(severity, 0) AS severity, n
 FROM readings_hourly WHERE device_id = %s AND quantity = ANY(%s)"""
-_SOME_HOURS, _HOURLY = f"{_OF_HOURS} AND hour = ANY(%s::timestamptz[])", f"{_OF_HOURS} AND hour >= %s AND hour <= %s"
+# A subquery: given the array itself, the planner looks each of thousands of values up in its statistics.
+_SOME_HOURS = f"{_OF_HOURS} AND hour = ANY(ARRAY(SELECT unnest(%s::timestamptz[])))"
+_HOURLY = f"{_OF_HOURS} AND hour >= %s AND hour <= %s"
 _HOURLY_FIELDS = {
     "quantity": ">i2", "hour": ">i8", "low": ">f8", "high": ">f8", "low_at": ">i8", "high_at": ">i8", "marked_at": ">i8",
     "severity": ">f4", "n": ">i4",
@@ -138,6 +141,13 @@ def read_chart(
         bins: most bins.
         quantities: of ``QUANTITIES``; marks are those of the level, if that is among them.
     """
+    with by_index(connection):
+        return _read_chart(connection, device_id, start, end, bins, quantities)
+
+
+def _read_chart(
+    connection: Connection, device_id: int, start: datetime, end: datetime, bins: int, quantities: Sequence[str]
+) -> ChartData:
     until = end + timedelta(microseconds=1)
     whole = _whole_hours(connection, device_id, start, until)
     unit_us = 1 if whole is None else HOUR_US if (until - start) < bins * timedelta(days=1) else DAY_US
