@@ -113,6 +113,10 @@ def _operation(call: Declaration) -> dict[str, Any]:
     if call.scope:
         statuses |= {401, 403}
     answers = {str(status): _answer(call, status, answer) for status, answer in call.answers.items()}
+    if call.query is not None:
+        answers["414"] = {
+            "description": "The address is longer than the server reads (4,094 bytes); it says so in HTML."
+        }
     if call.method == "GET":
         answers["304"] = {"description": "What the ETag in If-None-Match stands for has not changed."}
     answers |= {str(status): _problem(status) for status in sorted(statuses)}

@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
         system.worker.start()
         system.web.start()
         done = fuzz(system, seconds, seed)
-        sys.stdout.write(done.stdout[-20_000:] + done.stderr[-5_000:])
+        sys.stdout.write(done.stdout + done.stderr[-5_000:])
         if done.returncode:
             sys.stdout.write(system.web.tail(20) + "\n")
         return done.returncode
