@@ -26,7 +26,7 @@ _NOTHING = object()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One thing that became another: None where there was nothing, or is nothing any more."""
+    """One thing that became another; None where it was, or is, not mentioned at all."""
 
     name: str
     before: str | None
@@ -78,7 +78,7 @@ def show_audit() -> tuple[str, int]:
 
 
 def changes(before: object, after: object) -> list[Change]:
-    """What became of what, name by name; names within names are joined by dots, and what stayed as it was is left out."""
+    """What became of what, name by name, nothing being ``""``; names within names are joined by dots, what stayed is left out."""
     old, new = dict(_flat(before)), dict(_flat(after))
     return [
         Change(name=name, before=_text(old.get(name, _NOTHING)), after=_text(new.get(name, _NOTHING)))
@@ -98,6 +98,8 @@ def _flat(value: object, name: str = "") -> Iterator[tuple[str, object]]:
 def _text(value: object) -> str | None:
     if value is _NOTHING:
         return None
+    if value is None:
+        return ""
     said = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return said if len(said) <= MAX_VALUE_LENGTH else said[:MAX_VALUE_LENGTH] + "…"
 
