@@ -41,7 +41,7 @@ FIELDS = (
 )
 """Every field that is one text; beside them stand the model's parameters and the stages."""
 MAX_CHARACTERS = 10_000
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _BLANKS = str.maketrans({" ": "", "\N{NO-BREAK SPACE}": "", "\N{NARROW NO-BREAK SPACE}": "", "\N{MINUS SIGN}": "-"})
 _EUI = re.compile(r"[0-9A-F]{16}")
 _EUI_SEPARATORS = str.maketrans("", "", " -:")
