@@ -185,6 +185,6 @@ def test_a_reader_who_goes_away_ends_the_export(
         assert connection.execute(busy).scalar_one() == 0
 
 
-@pytest.mark.parametrize("query", ["format=xls", "times=mars", "range=x", "device=no"])
-def test_a_wrong_export_is_refused(client: FlaskClient, mill: Device, query: str) -> None:
-    assert client.get(f"/history/export?device=-two&{query}").status_code == 422
+def test_a_wrong_export_is_refused(client: FlaskClient, mill: Device) -> None:
+    for query in ("format=xls", "times=mars", "range=x", "device=no"):
+        assert client.get(f"/history/export?device={mill.name}&{query}").status_code == 422
