@@ -12,7 +12,7 @@ from streamgauge.errors import QueueUnavailable
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
-_PROGRAM_PATHS = ("/api/", "/health", "/metrics", "/live")
+_PROGRAM_PATHS = ("/api/", "/sensorthings/", "/health", "/metrics", "/live")
 _DESCRIBED = {400, 401, 403, 404, 405, 413, 422, 429, 500, 503}
 
 
