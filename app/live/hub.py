@@ -17,7 +17,6 @@ from app.live.reader import Listener, Reader
 from app.live.writer import CheckSessions, Writer
 
 __all__ = ["Hub", "position"]
-SESSION_CHECK_S = 60.0
 STOP_S = 3.0
 
 
@@ -28,8 +27,7 @@ class Hub:
         connect: makes a Redis client with the given socket timeout in seconds.
         backlog_events: most events kept for browsers that were away, or are slow.
         most_clients: browsers that are let in.
-        check_sessions: which of some sessions hold still.
-        session_check_s: how often that is asked.
+        check_sessions: which of some sessions hold still; asked about once a minute.
     """
 
     def __init__(
@@ -38,7 +36,6 @@ class Hub:
         backlog_events: int,
         most_clients: int,
         check_sessions: CheckSessions,
-        session_check_s: float = SESSION_CHECK_S,
     ) -> None:
         self._most_clients = most_clients
         self._lock = threading.Lock()
@@ -46,7 +43,7 @@ class Hub:
         self._is_stopped = False
         self.is_wanted: Callable[[], bool] = lambda: True
         """Becomes false when the process is asked to stop; browsers are then let go."""
-        self._writer = Writer(EventLog(backlog_events), self._is_on, check_sessions, session_check_s)
+        self._writer = Writer(EventLog(backlog_events), self._is_on, check_sessions)
         self._reader = Reader(connect, self._writer, backlog_events, self._is_on)
 
     def _is_on(self) -> bool:
@@ -56,6 +53,11 @@ class Hub:
     def is_fed(self) -> bool:
         """Whether Redis answered when it was last asked."""
         return self._reader.is_fed
+
+    @property
+    def count(self) -> int:
+        """How many browsers there are."""
+        return self._writer.count
 
     @property
     def is_full(self) -> bool:
@@ -74,6 +76,10 @@ class Hub:
         """Have a callback told, on the reader's thread, which stations have something new; it must return quickly."""
         self._reader.listen(callback)
         self._begin()
+
+    def check_sessions_every(self, seconds: float) -> None:
+        """How often it is asked whether sessions hold; before the first browser comes."""
+        self._writer.session_check_s = seconds
 
     def stop(self) -> None:
         """Let all browsers go, and wait until they have been told."""

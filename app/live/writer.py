@@ -18,6 +18,7 @@ from streamgauge.metrics import LIVE_CLIENTS, LIVE_LEFT
 
 log = logging.getLogger(__name__)
 SWEEP_S = 0.5
+SESSION_CHECK_S = 60.0
 HEARTBEAT_S = 10.0
 PING_S = 20.0
 STALL_LIMIT_S = 30.0
@@ -34,8 +35,7 @@ class Writer:
     Args:
         events: the log, from now on this thread's own.
         is_wanted: asked often; when it says no, browsers are let go and the thread ends.
-        check_sessions: asked once in ``session_check_s`` for all sessions together.
-        session_check_s: see there.
+        check_sessions: asked about once a minute for all sessions together.
         clock: seconds that never go back.
     """
 
@@ -44,11 +44,11 @@ class Writer:
         events: EventLog,
         is_wanted: Callable[[], bool],
         check_sessions: CheckSessions,
-        session_check_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._audiences, self._is_wanted, self._clock = Audiences(events), is_wanted, clock
-        self._check_sessions, self._session_check_s = check_sessions, session_check_s
+        self._check_sessions = check_sessions
+        self.session_check_s = SESSION_CHECK_S
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._selector = selectors.DefaultSelector()
         self._waking, self._woken = socket.socketpair()
@@ -58,7 +58,7 @@ class Writer:
         self._is_fed = True
         self._ungreeted: list[Client] = []
         self._checking: threading.Thread | None = None
-        self._next_check_at = clock() + session_check_s
+        self._checked_at = clock()
         self._next_sweep_at = clock() + SWEEP_S
 
     @property
@@ -238,8 +238,8 @@ class Writer:
                 if now - client.told_at >= HEARTBEAT_S:
                     self._tell(client, heartbeat)
                 self._ping(client, now)
-        if now >= self._next_check_at:
-            self._next_check_at = now + self._session_check_s
+        if now - self._checked_at >= self.session_check_s:
+            self._checked_at = now
             self._begin_check()
 
     def _ping(self, client: Client, now: float) -> None:

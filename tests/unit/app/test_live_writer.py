@@ -19,7 +19,7 @@ class Thread:
     def __init__(self) -> None:
         self.now = 0.0
         self.alive: set[int] | None = None
-        self.writer = Writer(EventLog(16), lambda: True, self._check, 60.0, lambda: self.now)
+        self.writer = Writer(EventLog(16), lambda: True, self._check, lambda: self.now)
         self.writer.load([], "0-0", is_whole=True)
         self.turn()
 
@@ -77,7 +77,7 @@ def test_it_greets_and_keeps_alive(thread: Thread) -> None:
 def test_a_browser_is_greeted_when_the_end_of_the_stream_is_known() -> None:
     thread = Thread.__new__(Thread)
     thread.now = 0.0
-    thread.writer = Writer(EventLog(16), lambda: True, lambda found: found, 60.0, lambda: thread.now)
+    thread.writer = Writer(EventLog(16), lambda: True, lambda found: found, lambda: thread.now)
     one = thread.join()
     assert one.read() == []
     thread.writer.load([event(4, "a")], "4-0", is_whole=False)
@@ -214,7 +214,7 @@ def test_sockets_end_with_their_session(thread: Thread) -> None:
 
 def test_when_it_stops_everybody_hears_why() -> None:
     answers = iter([True, True])
-    writer = Writer(EventLog(16), lambda: next(answers, False), lambda found: found, 60.0)
+    writer = Writer(EventLog(16), lambda: next(answers, False), lambda found: found)
     writer.load([], "0-0", is_whole=True)
     one, stalled = browser(), browser(buffer_bytes=4_096)
     for client in (one.client, stalled.client):
