@@ -13,6 +13,7 @@ from redis import Redis
 from sqlalchemy import Engine, text
 
 from app import create_app
+from app.__main__ import main
 from streamgauge.settings import WebSettings
 from streamgauge.storage.audit import write_audit
 from tests.support.signed_in import PASSWORD, add_bearer, add_people, csrf_token, send, send_login, sign_in
@@ -241,6 +242,52 @@ def test_the_last_admin_stays_one(app: Flask, chief: FlaskClient, engine: Engine
     assert send(chief, f"/admin/users/{me}/role", role="viewer").status_code == 303
     assert chief.get("/admin").status_code == 403
     assert sign_in(app, "duty").get("/admin").status_code == 200
+
+
+def test_a_new_role_comes_with_a_new_token(app: Flask, chief: FlaskClient, engine: Engine) -> None:
+    client = sign_in(app, "guest")
+    assert client.get("/account").status_code == 200
+    before = client.get_cookie("streamgauge_session")
+    assert before
+    assert send(chief, f"/admin/users/{id_of(engine, 'guest')}/role", role="operator").status_code == 303
+    assert client.get("/account").status_code == 200
+    after = client.get_cookie("streamgauge_session")
+    assert after
+    assert after.value != before.value
+    client.get("/account")
+    late = app.test_client()
+    late.set_cookie("streamgauge_session", before.value)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE sessions SET rotated_at = rotated_at - interval '61 s'"))
+    assert late.get("/account").status_code == 302
+    assert [action for _, action, _ in audited(engine)] == ["user.role"]
+
+
+def test_the_command_line_makes_admins_and_tokens_and_says_so_in_the_log(
+    app: Flask, engine: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STREAMGAUGE_DATABASE_URL", database_url)
+    assert main(["create-admin", "--user", "root"]) == 0
+    admin = json.loads(capsys.readouterr().out)
+    assert sign_in(app, admin["user"], admin["password"]).get("/admin").status_code == 200
+    assert main(["create-admin", "--user", "root"]) == 1
+    assert main(["create-admin", "--if-none"]) == 0
+    capsys.readouterr()
+    assert main(["create-token", "--name", "gateway", "--scope", "ingest", "--days", "30"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["scopes"] == ["ingest"]
+    assert datetime.fromisoformat(made["expires_at"]) > datetime.now(UTC) + timedelta(days=29)
+    assert main(["create-token", "--name", "all"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert (made["scopes"], made["expires_at"]) == (["read", "ingest", "write"], None)
+    for days in ("0", "-1", "x", "99999"):
+        with pytest.raises(SystemExit):
+            main(["create-token", "--name", "x", "--days", days])
+    assert audited(engine) == [
+        ("command line", "user.create", "user root"),
+        ("command line", "token.create", "token 1"),
+        ("command line", "token.create", "token 2"),
+    ]
 
 
 def test_a_disabled_user_is_out_at_once_and_comes_back(app: Flask, chief: FlaskClient, engine: Engine) -> None:
