@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 
 from streamgauge.reading import DEVICE_FIELDS, to_microseconds
 from streamgauge.stages import Stage, sound_stages
+from streamgauge.storage.hourly import DAY
 
 MAX_SEARCH_CHARACTERS = 80
 
@@ -38,16 +39,26 @@ WHERE decommissioned_at IS NULL
   AND (name ILIKE :pattern ESCAPE '\' OR display_name ILIKE :pattern ESCAPE '\' OR river ILIKE :pattern ESCAPE '\')
 ORDER BY lower(coalesce(display_name, name)), name LIMIT :limit
 """)
-_LONG_MEAN = text("""
-WITH rolled AS (SELECT coalesce(min(through), '-infinity') AS through FROM rollup_state),
+_LONG_MEAN = text(f"""
+WITH span AS (
+    SELECT CAST(:start AS timestamptz) AS start, least(CAST(:end AS timestamptz), coalesce(min(through), :start)) AS until,
+        date_trunc('day', CAST(:start AS timestamptz) + interval '24 hours', 'UTC') AS first_day,
+        date_trunc('day', least(CAST(:end AS timestamptz), coalesce(min(through), :start)), 'UTC') AS last_day
+    FROM rollup_state),
 parts AS (
-    SELECT n, mean FROM readings_hourly, rolled
-    WHERE device_id = :device_id AND quantity = 'level_m' AND hour >= :start AND hour < least(:end, through) AND mean IS NOT NULL
+    SELECT n, mean FROM span, readings_hourly
+    WHERE device_id = :device_id AND quantity = 'level_m{DAY}' AND hour >= first_day AND hour < last_day
     UNION ALL
-    SELECT 1, level_m FROM readings, rolled
-    WHERE device_id = :device_id AND time >= greatest(:start, through) AND time <= :end AND level_m IS NOT NULL
+    SELECT n, mean FROM span, readings_hourly
+    WHERE device_id = :device_id AND quantity = 'level_m' AND hour >= start AND hour < least(first_day, until)
+    UNION ALL
+    SELECT n, mean FROM span, readings_hourly
+    WHERE device_id = :device_id AND quantity = 'level_m' AND hour >= greatest(first_day, last_day) AND hour < until
+    UNION ALL
+    SELECT 1, level_m FROM span, readings
+    WHERE device_id = :device_id AND time >= greatest(start, until) AND time <= :end AND level_m IS NOT NULL
       AND coalesce(flags->>'level_m', '2') <> '4')
-SELECT sum(n * mean) / nullif(sum(n), 0) FROM parts
+SELECT sum(n * mean) / nullif(sum(n) FILTER (WHERE mean IS NOT NULL), 0) FROM parts
 """)
 
 
@@ -148,6 +159,9 @@ def find_stations(connection: Connection, wanted: str, limit: int) -> Sequence[F
 
 
 def read_long_mean(connection: Connection, device_id: int, start: datetime, end: datetime) -> float | None:
-    """The mean usable level of [start, end], from whole hours as far as they are rolled up, else from readings; None for none."""
+    """The mean usable level of [start, end]; None for none.
+
+    Days and hours as far as they are rolled up (a part of an hour at the beginning is left out), else readings.
+    """
     found = connection.execute(_LONG_MEAN, {"device_id": device_id, "start": start, "end": end}).scalar_one()
     return None if found is None else float(found)

@@ -17,6 +17,7 @@ from app.session.passwords import hash_password
 from streamgauge.reading import Reading
 from streamgauge.settings import WebSettings
 from streamgauge.storage.partitions import make_partitions, month_of
+from streamgauge.storage.rollup import advance
 from streamgauge.storage.users import add_user
 from tests.support import model_pages as rows
 from tests.support.ingest import ingest, series, services
@@ -338,3 +339,9 @@ def test_comparing_years_has_the_mean_of_all_readings(client: FlaskClient, engin
     add_years(engine, redis, NOW - timedelta(hours=1_199), 1_200, "1.0 + 0.01 * (extract(hour FROM time)::int % 2)")
     content = json_of(client.get("/compare?device=a&range=1y").text)
     assert content["stations"][0]["mean"] == pytest.approx(1.005, abs=1e-4)
+    with engine.begin() as connection:
+        while advance(connection, 24 * 60):
+            pass
+    rolled_up = json_of(client.get("/compare?device=a&range=1y").text)["stations"][0]
+    assert rolled_up["mean"] == pytest.approx(content["stations"][0]["mean"], abs=1e-9)
+    assert max(level for level in rolled_up["columns"][1] if level is not None) == 1.01
