@@ -51,7 +51,10 @@
     if (above) last = name(plot, above, last + room, `↑ ${above.name} ${number(above.level, 2)} ${content.unit}`);
     for (const stage of [...content.stages].reverse()) {
       if (stage.level <= low || stage.level >= high) continue;
-      last = name(plot, stage, Math.max(plot.valToPos(stage.level, "y", true) - 5 * devicePixelRatio, last + room), `${stage.name} ${number(stage.level, 2)}`);
+      const line = plot.valToPos(stage.level, "y", true);
+      const isFree = line - 5 * devicePixelRatio >= last + room;
+      // Without room above it, the name stands below its line and never on it.
+      last = name(plot, stage, isFree ? line - 5 * devicePixelRatio : Math.max(last, line) + room, `${stage.name} ${number(stage.level, 2)}`);
     }
     if (below) name(plot, below, Math.max(bbox.top + bbox.height - 6 * devicePixelRatio, last + room), `↓ ${below.name} ${number(below.level, 2)} ${content.unit}`);
   }
