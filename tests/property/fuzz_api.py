@@ -38,7 +38,8 @@ def fuzz(system: System, seconds: int, seed: int) -> subprocess.CompletedProcess
     arguments = [
         *("run", f"{system.http_url}/api/v1/openapi.json", "--header", f"Authorization: Bearer {token}"),
         *("--checks", ",".join(CHECKS), "--phases", "coverage,fuzzing", "--max-time", str(seconds)),
-        *("--seed", str(seed), "--workers", "2", "--continue-on-failure", "--generation-database", "none"),
+        # One thread: with more, CPython 3.11's parser, which hypothesis asks for the text of a lambda, fails now and then.
+        *("--seed", str(seed), "--workers", "1", "--continue-on-failure", "--generation-database", "none"),
         *("--request-timeout", "20", "--no-color"),
     ]
     return subprocess.run(
