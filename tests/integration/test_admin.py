@@ -143,7 +143,8 @@ def test_a_token_is_shown_once_works_and_can_be_revoked(app: Flask, engine: Engi
     stranger, bearer = app.test_client(), {"Authorization": f"Bearer {token}"}
     assert stranger.get("/api/v1/devices", headers=bearer).status_code == 200
     refused = stranger.post("/api/v1/rescore-runs", json={}, headers=bearer)
-    assert (refused.status_code, refused.json["title"]) == (403, "Scope missing")
+    assert refused.status_code == 403
+    assert "Scope missing" in refused.text
     assert 'scope="write"' in refused.headers["WWW-Authenticate"]
     assert send(client, "/account/tokens/1/revoke").status_code == 303
     assert stranger.get("/api/v1/devices", headers=bearer).status_code == 401

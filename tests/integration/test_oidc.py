@@ -10,7 +10,7 @@ import pytest
 import requests
 from flask import Flask
 from flask.testing import FlaskClient
-from oidc_provider_mock import User, run_server_in_thread
+from oidc_provider_mock import User, run_server_in_thread  # type: ignore[import-untyped]
 from redis import Redis
 from sqlalchemy import Engine, text
 

@@ -82,7 +82,8 @@ def calls(app: Flask) -> list[Call]:
     found = []
     for rule in app.url_map.iter_rules():
         needed = getattr(app.view_functions[rule.endpoint], NEEDS, "nothing")
-        absent, present = {}, {}
+        absent: dict[str, Any] = {}
+        present: dict[str, Any] = {}
         for name in rule.arguments:
             is_number = "Integer" in type(rule._converters[name]).__name__
             absent[name], present[name] = (999_999, 1) if is_number else ("nowhere", "mill")
