@@ -3,7 +3,7 @@
 
 window.streamgauge.Chart = (() => {
   const { say, now, token, faint, font, indexOf, axes, frame, fit, followFinger, redraws } = window.streamgauge;
-  const { drawMarks, drawStages, mendGaps, Readout, because } = window.streamgauge;
+  const { drawMarks, drawStages, drawStageNames, mendGaps, Readout, because } = window.streamgauge;
   const MARK_REACH_PX = 9;
   const MOST_POINTS = 4_000;
   const SPAN_MARGIN = 0.08;
@@ -131,7 +131,7 @@ window.streamgauge.Chart = (() => {
         bands: [{ series: [2, 1], fill: faint(accent) }],
         hooks: {
           drawAxes: [(plot) => drawStages(plot, this.content), (plot) => this.drawForecast(plot)],
-          draw: [(plot) => drawMarks(plot, this.content), (plot) => this.drawNow(plot)],
+          draw: [(plot) => drawMarks(plot, this.content), (plot) => this.drawNow(plot), (plot) => drawStageNames(plot, this.content)],
           setCursor: [(plot) => this.tellCursor(plot)],
           setSelect: [(plot) => this.selected(plot)],
         },

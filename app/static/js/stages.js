@@ -26,7 +26,6 @@
       ctx.globalAlpha = 1;
       if (stage.level > low) drawLine(plot, stage, height(stage.level));
     });
-    drawNames(plot, content);
     ctx.restore();
   }
 
@@ -41,8 +40,13 @@
   }
 
   // Names from the top down, each above its line where there is room; stages out of sight are named at the edge they are beyond.
-  function drawNames(plot, content) {
-    const { bbox } = plot;
+  // They are drawn last: nothing runs through them.
+  function drawStageNames(plot, content) {
+    const { ctx, bbox } = plot;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
     const [low, high] = content.span;
     const room = ROOM_PX * devicePixelRatio;
     const below = [...content.stages].reverse().find((stage) => stage.level <= low);
@@ -57,6 +61,7 @@
       last = name(plot, stage, isFree ? line - 5 * devicePixelRatio : Math.max(last, line) + room, `${stage.name} ${number(stage.level, 2)}`);
     }
     if (below) name(plot, below, Math.max(bbox.top + bbox.height - 6 * devicePixelRatio, last + room), `↓ ${below.name} ${number(below.level, 2)} ${content.unit}`);
+    ctx.restore();
   }
 
   function name(plot, stage, y, text) {
@@ -74,5 +79,5 @@
     return y;
   }
 
-  Object.assign(window.streamgauge, { drawStages });
+  Object.assign(window.streamgauge, { drawStages, drawStageNames });
 })();
