@@ -112,7 +112,7 @@ class _Reader:
             self.refuse(name, "number")
         elif not low <= value <= high:
             self.refuse(
-                name, "range", low=plain(low), high=plain(high), unit=f"\N{NO-BREAK SPACE}{unit}" if unit else ""
+                name, "range", low=_shown(low), high=_shown(high), unit=f"\N{NO-BREAK SPACE}{unit}" if unit else ""
             )
         else:
             return value
@@ -191,6 +191,10 @@ def read_number(said: str) -> float | None:
         return None
     value = float(text)
     return value if math.isfinite(value) else None
+
+
+def _shown(value: float) -> str:
+    return plain(value).replace("-", "\N{MINUS SIGN}")
 
 
 def codec_of(model: str) -> Codec | None:

@@ -15,6 +15,7 @@ from app.preferences import zone_of
 from app.security import allow_feature
 from app.session.roles import actor, has_role, needs_role
 from streamgauge.payloads import registry
+from streamgauge.storage.dead_letter_rows import Selection, count_letters
 from streamgauge.storage.device_rows import (
     NOT_THERE,
     PAGE_ROWS,
@@ -22,7 +23,6 @@ from streamgauge.storage.device_rows import (
     DeviceChanged,
     DeviceRow,
     EuiTaken,
-    count_dead_letters,
     count_devices,
     decommission,
     list_devices,
@@ -34,6 +34,7 @@ from streamgauge.storage.read_readings import Extent, read_extent
 
 blueprint = Blueprint("devices", __name__)
 Answer = str | tuple[str, int] | Response
+LETTERS_COUNTED = 10_000
 DATUM_FREE = ("level", "depth")
 """What gives a level also while nobody has said how high the sensor stands."""
 
@@ -66,7 +67,7 @@ def show_device(name: str) -> str:
     with connections().engine.connect() as connection:
         row = _known(connection, name)
         extent = read_extent(connection, row.id or 0)
-        letters = count_dead_letters(connection, row.name, row.dev_eui)
+        letters = count_letters(connection, Selection(device=row.name, dev_eui=row.dev_eui), LETTERS_COUNTED)
     return render_template("devices/device.html", **_device_page(row, extent, letters))
 
 

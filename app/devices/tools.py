@@ -15,10 +15,10 @@ from app.devices.routes import Answer, blueprint, form_page
 from app.i18n import words
 from app.security import allow_feature
 from app.session.roles import needs_role
+from streamgauge.lorawan.qr_codes import MAX_CHARACTERS, DeviceLabel, NotALabel, read_label
 from streamgauge.payloads import registry
 from streamgauge.payloads.base import MAX_F_PORT, Codec, Decoded, Parameter, PayloadRefused
 from streamgauge.payloads.installation import Installation, level_of
-from streamgauge.qr_codes import MAX_CHARACTERS, DeviceLabel, NotALabel, read_label
 from streamgauge.storage.device_rows import DeviceRow, holders_of, models_of_siblings, read_device_row
 
 MAX_PAYLOAD_BYTES = 512

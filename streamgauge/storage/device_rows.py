@@ -18,6 +18,8 @@ State = Literal["registered", "auto", "decommissioned", "never_heard"]
 STATES: tuple[State, ...] = ("registered", "auto", "never_heard", "decommissioned")
 """``auto``: registered by its own first reading, and nobody has looked at it since. The other two are in service."""
 PAGE_ROWS = 50
+UNIQUE_VIOLATION = "23505"
+"""PostgreSQL manual, appendix A."""
 SILENCE_LIMIT_S = 3_600
 
 
@@ -222,18 +224,6 @@ def count_devices(connection: Connection, search: str = "") -> dict[str, int]:
     return {state: row[state or "all"] for state in counted}
 
 
-def count_dead_letters(connection: Connection, name: str, dev_eui: str | None, at_most: int = 10_000) -> int:
-    """How many dead letters are this device's and were not read in again: those with its name, and those of its radio while
-    nobody had registered it. It counts no further than ``at_most``.
-    """
-    query = text(
-        "SELECT count(*) FROM (SELECT FROM dead_letters WHERE device = :name AND replayed_at IS NULL UNION ALL "
-        "SELECT FROM dead_letters WHERE CAST(:eui AS text) IS NOT NULL AND device IS NULL AND reason = 'unknown_device' "
-        "AND replayed_at IS NULL AND strpos(detail, 'DevEUI ' || :eui) > 0 LIMIT :at_most) AS found"
-    )
-    return int(connection.execute(query, {"name": name, "eui": dev_eui, "at_most": at_most}).scalar_one())
-
-
 def write_device(
     connection: Connection, row: DeviceRow, *, actor: str, seen: str | None = None
 ) -> Literal["created", "changed", "same"]:
@@ -274,6 +264,8 @@ def write_devices(
             if changed:
                 connection.execute(_UPDATE, {"rows": _json(changed)})
     except IntegrityError as error:
+        if getattr(error.orig, "pgcode", None) != UNIQUE_VIOLATION:
+            raise
         # Somebody gave another device the DevEUI between our look and our writing.
         raise EuiTaken(_eui_in(str(error.orig)), "") from error
     for row in new:

@@ -1,10 +1,9 @@
 """Devices: from the wire's names to rows, and registration."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection, text
 
 from streamgauge.quality.station import StationQuality, sound_station_quality
@@ -41,6 +40,8 @@ __all__ = [
     "write_registration",
 ]
 
+COMMAND_LINE = "command line"
+"""Who the audit log names where nobody is signed in."""
 NOTHING_SET = StationQuality()
 """The quality settings of a station for which nothing is set."""
 
@@ -87,13 +88,6 @@ _REGISTRATION = (
     "SELECT name, dev_eui, model, coalesce(codec_parameters, '{}') AS parameters, "
     "coalesce(installation, '{}') AS installation, coalesce(quality, '{}') AS quality FROM devices"
 )
-_WRITE_REGISTRATION = text("""
-INSERT INTO devices (name, dev_eui, model, codec_parameters, installation, quality)
-VALUES (:name, :dev_eui, :model, CAST(:parameters AS jsonb), CAST(:installation AS jsonb), NULLIF(CAST(:quality AS jsonb), '{}'))
-ON CONFLICT (name) DO UPDATE SET dev_eui = EXCLUDED.dev_eui, model = EXCLUDED.model,
-    codec_parameters = EXCLUDED.codec_parameters, installation = EXCLUDED.installation, quality = EXCLUDED.quality,
-    auto_registered = false
-""")
 _FIND_SENSORS = text(f"{_REGISTRATION} WHERE dev_eui = ANY(:euis) AND decommissioned_at IS NULL")
 _FIND = text(
     "SELECT id, name, gross_min_m, gross_max_m, quality FROM devices WHERE name = ANY(:names) AND decommissioned_at IS NULL"
@@ -151,21 +145,24 @@ def find_name_of(connection: Connection, dev_eui: str) -> str | None:
     return connection.execute(text("SELECT name FROM devices WHERE dev_eui = :eui"), {"eui": dev_eui}).scalar()
 
 
-def write_registration(connection: Connection, registration: Registration) -> None:
-    """Register a device, or change what is registered of it. An operator has looked at it: it counts as registered by hand.
+def write_registration(connection: Connection, registration: Registration, *, actor: str = COMMAND_LINE) -> None:
+    """Register a device, or change what is registered of it; what pages say of it stays. An operator has looked at it: it
+    counts as registered by hand, and the audit log says so.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: another device has its DevEUI, or the DevEUI is none.
+        EuiTaken: another device has its DevEUI.
+        sqlalchemy.exc.IntegrityError: the DevEUI is none.
     """
-    values = {
-        "name": registration.name,
-        "dev_eui": registration.dev_eui,
-        "model": registration.model,
-        "parameters": orjson.dumps(registration.parameters).decode(),
-        "installation": orjson.dumps(registration.installation).decode(),
-        "quality": orjson.dumps(registration.quality).decode(),
-    }
-    connection.execute(_WRITE_REGISTRATION, values)
+    known = read_device_row(connection, registration.name, lock=True) or DeviceRow(name=registration.name)
+    row = replace(
+        known,
+        dev_eui=registration.dev_eui,
+        model=registration.model,
+        codec_parameters=registration.parameters,
+        installation=registration.installation,
+        quality=registration.quality,
+    )
+    write_device(connection, row, actor=actor)
 
 
 def register_devices(connection: Connection, names: Collection[str]) -> None:

@@ -95,7 +95,7 @@ def test_a_table_is_looked_at_and_then_done(client: FlaskClient, engine: Engine)
         "Đập",
         "BĐ I 9.5 m; BĐ II 10.5 m",
         "1 to 64 of",
-        "between -90 and 90",
+        "between \N{MINUS SIGN}90 and 90",
         "“nonsense” is no stage",
         "16 hexadecimal digits",
         "no such model",

@@ -13,6 +13,7 @@ from streamgauge.storage.devices import (
     DeviceChanged,
     DeviceRow,
     EuiTaken,
+    Registration,
     decommission,
     find_devices,
     list_devices,
@@ -20,6 +21,7 @@ from streamgauge.storage.devices import (
     recommission,
     register_devices,
     write_device,
+    write_registration,
 )
 from tasks import attribute, decode
 from tasks.attribute import DeviceDirectory
@@ -198,3 +200,15 @@ def test_times_are_aware(engine: Engine) -> None:
     assert stored is not None
     assert stored.registered_at is not None
     assert abs(datetime.now(UTC) - stored.registered_at).total_seconds() < 60
+
+
+def test_the_command_line_is_audited_and_leaves_what_pages_say(engine: Engine) -> None:
+    save(engine, replace(WEIR, dev_eui=None))
+    with engine.begin() as connection:
+        write_registration(connection, Registration(name="weir", dev_eui=EUI, model="cayenne_lpp"))
+    with engine.connect() as connection:
+        stored = read_device_row(connection, "weir")
+    assert stored is not None
+    assert (stored.river, stored.dev_eui, stored.model) == (WEIR.river, EUI, "cayenne_lpp")
+    last = audited(engine)[-1]
+    assert (last.actor, last.action, last.after["model"]) == ("command line", "device.update", "cayenne_lpp")

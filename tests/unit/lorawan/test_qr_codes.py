@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamgauge.qr_codes import MAX_CHARACTERS, NotALabel, crc16, read_label
+from streamgauge.lorawan.qr_codes import MAX_CHARACTERS, NotALabel, crc16, read_label
 
 EXAMPLE = "LW:D0:1122334455667788:AABBCCDDEEFF0011:AABB1122:OAABBCCDDEEFF:SYYWWNNNNNN:PFOOBAR:CAF2C"
 """The example of TR005, with every field that there is."""
