@@ -20,8 +20,10 @@ from sqlalchemy import Connection, Engine, text
 from embedded.settings import EmbeddedSettings
 from embedded.stack import Stack, temporary_stack
 from streamgauge.scoring.model import Model
+from streamgauge.storage.engine import INDEX_LOOKUPS_ONLY, make_engine
 from streamgauge.storage.models import ensure_model
-from streamgauge.storage.partitions import existing_months, make_partitions, month_of, next_month
+from streamgauge.storage.partitions import make_partitions, month_of, next_month
+from tasks.rollup import Done, roll_on
 from tests.benchmarks.big_stations import make_stations
 from tests.benchmarks.report import say
 from tests.support.system import System
@@ -32,7 +34,8 @@ TEN_YEARS = 350_640
 """Readings of ten years at ``STEP``: 365.25 days each."""
 ROWS_AT_ONCE = 400_000
 SEED = 0.2026
-PLAN, GROUPS = "bench_plan", ("long", "others")
+GROUPS = ("long", "others")
+TELL_S = 5.0
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS bench_plan (name text PRIMARY KEY, since timestamptz NOT NULL, until timestamptz NOT NULL, plan jsonb)
@@ -87,9 +90,9 @@ class Plan:
 
 
 def plan_of(readings: int, stations: int = STATIONS) -> Plan:
-    """Ten stations of ten years and the rest evenly; where the readings are few, one station with a sixth of them."""
-    long_stations = LONG_STATIONS if readings >= 6 * LONG_STATIONS * TEN_YEARS // 2 else 1
-    long_readings = min(TEN_YEARS, readings // 6 // long_stations)
+    """Ten stations of ten years and the rest evenly; where the readings are few, one station with a fifth of them."""
+    long_stations = LONG_STATIONS if readings >= 5 * LONG_STATIONS * TEN_YEARS else 1
+    long_readings = min(TEN_YEARS, readings // 5 // long_stations)
     rest = readings - long_stations * long_readings
     return Plan(
         stations=stations,
@@ -182,15 +185,27 @@ def big_system(directory: Path, readings: int, folder: Path | None = None) -> It
         try:
             system.migrate()
             fill(system.engine, readings)
+            roll_up(system.engine)
             yield system
         finally:
             system.stop()
 
 
-def months(engine: Engine) -> int:
-    """How many months have a partition."""
-    with engine.connect() as connection:
-        return len(existing_months(connection))
+def roll_up(engine: Engine) -> None:
+    """Roll up what there is, as the batch worker does, without resting."""
+    told = [time.monotonic()]
+
+    def tell(done: Done) -> None:
+        if time.monotonic() - told[0] > TELL_S:
+            told[0] = time.monotonic()
+            say(f"rolled up: {done.readings:,} readings, through {done.through:%Y-%m-%d}")
+
+    steady = make_engine(engine.url.render_as_string(hide_password=False), planner=INDEX_LOOKUPS_ONLY)
+    done = roll_on(steady, float("inf"), rest=lambda _seconds: None, tell=tell)
+    steady.dispose()
+    if done.readings > ROWS_AT_ONCE:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("VACUUM (ANALYZE) readings_hourly"))
 
 
 def main(arguments: list[str] | None = None) -> None:
