@@ -6,7 +6,18 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.benchmarks import copy_limit, delay, gateway, gateway_buffer, judging, memory, quality, rescore, throughput
+from tests.benchmarks import (
+    copy_limit,
+    delay,
+    gateway,
+    gateway_buffer,
+    judging,
+    memory,
+    pages,
+    quality,
+    rescore,
+    throughput,
+)
 from tests.benchmarks.bench import FULL, QUICK, Bench, BenchFailed
 from tests.benchmarks.profiling import profile
 from tests.benchmarks.report import Result, describe_machine, print_line, print_table, say
@@ -35,7 +46,15 @@ OTHERS: dict[str, Callable[[Bench], Result]] = {
 def main(arguments: Sequence[str]) -> int:
     """Run what is asked for; returns the exit status: 1 if a benchmark does not count."""
     options = _parser().parse_args(arguments)
-    names = options.only or [*throughput.NAMES, *OTHERS]
+    names = options.only or [*throughput.NAMES, *OTHERS, *pages.BENCHES]
+    status = _of_the_pipeline(options, names) if set(names) - pages.BENCHES.keys() else 0
+    if not status and set(names) & pages.BENCHES.keys():
+        status = _of_pages(options, names)
+    return status
+
+
+def _of_the_pipeline(options: argparse.Namespace, names: Sequence[str]) -> int:
+    """The benchmarks that share a system whose database begins empty."""
     with (
         tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as directory,
         running_system(Path(directory), worker_processes=WORKER_PROCESSES) as system,
@@ -58,6 +77,25 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _of_pages(options: argparse.Namespace, names: Sequence[str]) -> int:
+    """The benchmarks on a database of years."""
+    results: list[Result] = []
+    machine: dict[str, object] = {}
+    with tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as directory:
+        measured = pages.run(
+            Path(directory), names, quick=options.quick, readings=options.readings, folder=options.database
+        )
+        try:
+            for result, machine in measured:
+                print_line(result, machine)
+                results.append(result)
+        except RuntimeError as error:
+            say(f"FAILED: {error}")
+            return 1
+    print_table(results, machine)
+    return 0
+
+
 def _run(bench: Bench, names: Sequence[str]) -> Iterator[Result]:
     if any(name in names for name in throughput.NAMES):
         yield from throughput.run(bench, names)
@@ -71,10 +109,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only",
         action="append",
-        choices=(*throughput.NAMES, *OTHERS),
+        choices=(*throughput.NAMES, *OTHERS, *pages.BENCHES),
         help="one benchmark; may be given several times",
     )
     parser.add_argument("--quick", action="store_true", help="small numbers: whether it works, not how fast it is")
+    parser.add_argument(
+        "--readings",
+        type=int,
+        help="of the database that pages are measured on (default: 20 million; 100 million works)",
+    )
+    parser.add_argument(
+        "--database", type=Path, metavar="DIR", help="where that database stays for the next time (default: nowhere)"
+    )
     parser.add_argument(
         "--profile",
         type=Path,
