@@ -211,7 +211,7 @@ def test_a_guessed_account_is_slow_for_strangers_but_never_for_its_own_browser(a
 def test_requests_are_counted_per_token_session_and_address(
     engine: Engine, redis: Redis, settings: WebSettings
 ) -> None:
-    app = create_app(replace(settings, rate_limit="8/hour"))
+    app = create_app(replace(settings, rate_limit="8/hour", commit_timeout_s=0.05))
     add_people(engine, ("duty", "operator"), ("guest", "viewer"))
     duty, guest = sign_in(app, "duty"), sign_in(app, "guest")
     for _ in range(8):
