@@ -16,6 +16,8 @@ PAGE_CARDS = 60
 SORTS = ("state", "near", "rate", "age", "name")
 VIEWS = ("cards", "list", "wall", "map")
 MAX_LISTINGS = 32
+OVER = 1e6
+"""Metres; no station is so far below a stage."""
 MAX_WORDS = 100
 """Longest text that is searched for."""
 
@@ -159,7 +161,7 @@ def _matching(entries: Iterable[Entry], choice: Choice) -> Iterable[Entry]:
 
 def _margin(entry: Entry) -> float:
     # Over a stage comes before near one: the distance to the next one says nothing of where one already is.
-    return entry.margin_m if entry.stage is None else -math.inf
+    return entry.margin_m if entry.stage is None else -OVER * entry.stage.severity
 
 
 def _fall(entry: Entry, now_s: float) -> float:
