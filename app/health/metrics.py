@@ -21,6 +21,8 @@ from streamgauge.metrics import (
     DRIFT_CHANGED,
     LIVE_CLIENTS,
     LIVE_DROPPED,
+    LIVE_FRAMES,
+    LIVE_LEFT,
     MODEL_INFO,
     NEWEST_READING_AGE,
     READINGS_DEAD,
@@ -130,7 +132,7 @@ def init_app(app: Flask) -> None:
         linked = connections()
     slow = CollectorRegistry()
     slow.register(ScrapeCollector(linked))
-    for metric in (LIVE_CLIENTS, LIVE_DROPPED, READINGS_DEAD, READINGS_RECEIVED, UPLINKS):
+    for metric in (LIVE_CLIENTS, LIVE_DROPPED, LIVE_FRAMES, LIVE_LEFT, READINGS_DEAD, READINGS_RECEIVED, UPLINKS):
         requests.register(metric)
     scrape = _Scrape(slow)
 

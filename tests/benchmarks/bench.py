@@ -40,6 +40,8 @@ class Sizes:
     batch_steps: int
     delay_s: float
     delay_rate: float
+    live_clients: int
+    live_s: float
 
 
 FULL = Sizes(
@@ -51,8 +53,20 @@ FULL = Sizes(
     batch_steps=2_000,
     delay_s=30.0,
     delay_rate=50.0,
+    live_clients=2_000,
+    live_s=35.0,
 )
-QUICK = replace(FULL, rounds=1, naive_steps=2, naive_one_thread_steps=4, single_steps=40, batch_steps=200, delay_s=6.0)
+QUICK = replace(
+    FULL,
+    rounds=1,
+    naive_steps=2,
+    naive_one_thread_steps=4,
+    single_steps=40,
+    batch_steps=200,
+    delay_s=6.0,
+    live_clients=150,
+    live_s=4.0,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,9 +82,9 @@ def run(bench: Bench) -> Result:
     return _result(bench, load, publishing.sent_at, browser, cpu_s)
 
 
-def sign_in(system: System) -> str:
+def sign_in(system: System, user: str = "bench") -> str:
     """Make an admin and sign in through the form, as a browser does; returns the cookie."""
-    made = system.run("-m", "app", "create-admin", "--user", "bench").stdout
+    made = system.run("-m", "app", "create-admin", "--user", user).stdout
     login = next(orjson.loads(line) for line in made.splitlines() if line.startswith('{"user"'))
     jar = http.cookiejar.CookieJar()
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))

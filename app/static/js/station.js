@@ -97,6 +97,8 @@
         const query = new URLSearchParams(location.search);
         query.set("alerts", document.getElementById("alerts-now").dataset.digest);
         await htmx.ajax("GET", `${page}/now?${query}`, { target: "#history", swap: "none" });
+      } catch {
+        // The server is away for a moment; whatever comes next asks again.
       } finally {
         lastMs = Date.now();
         timer = null;
