@@ -31,6 +31,8 @@ class Entry:
         searched: everything that a search looks through, folded.
         quality: one of ``QUALITIES``.
         margin_m: how far it stands below its next stage; -inf over the highest one, inf where nothing is known.
+        heard_urgency: its place in the order of need as long as it is not silent.
+        silent_urgency: and from then on.
     """
 
     station: StationNow
@@ -42,6 +44,8 @@ class Entry:
     searched: str
     quality: str
     margin_m: float
+    heard_urgency: int
+    silent_urgency: int
 
     def state_at(self, now_s: float) -> State:
         """The station's state at a time, seconds since 1970."""
@@ -49,23 +53,26 @@ class Entry:
 
     def urgency_at(self, now_s: float) -> int:
         """Its place in the order of need."""
-        return urgency(self.state_at(now_s), self.stage)
+        return self.silent_urgency if now_s > self.silent_from_s else self.heard_urgency
 
 
 def make_entry(station: StationNow) -> Entry:
     """The entry of a station."""
     title = station.display_name or station.name
     parts = (station.name, station.display_name, station.river, station.description)
+    heard_state, stage = state_when_heard(station), stage_of(station)
     return Entry(
         station=station,
-        heard_state=state_when_heard(station),
-        stage=stage_of(station),
+        heard_state=heard_state,
+        stage=stage,
         silent_from_s=station.time.timestamp() + station.silence_limit_s if station.time else -math.inf,
         title=title,
         folded_title=fold(title),
         searched=fold("\n".join(part for part in parts if part)),
         quality=_QUALITY_OF.get(station.level_flag or Flag.MISSING, "missing") if station.time else "missing",
         margin_m=_margin_m(station),
+        heard_urgency=urgency(heard_state, stage),
+        silent_urgency=urgency(State.SILENT, stage),
     )
 
 

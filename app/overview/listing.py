@@ -127,14 +127,16 @@ class Listings:
 def choose(snapshot: Snapshot, choice: Choice, now_s: float) -> Listing:
     """The stations that a choice asks for, as they are at a time (seconds since 1970)."""
     counts = dict.fromkeys(State, 0)
-    shown: list[tuple[Entry, State]] = []
-    for entry in _matching(snapshot.entries.values(), choice):
+    key = _ORDERS[choice.sort]
+    # Tuples that end in the entry's number sort without a call per comparison.
+    shown: list[tuple[float, str, int, Entry]] = []
+    for place, entry in enumerate(_matching(snapshot.entries.values(), choice)):
         state = entry.state_at(now_s)
         counts[state] += 1
-        if choice.state in (None, state):
-            shown.append((entry, state))
-    key = _ORDERS[choice.sort]
-    entries = [entry for entry, _ in sorted(shown, key=lambda item: (key(item[0], now_s), item[0].folded_title))]
+        if choice.state is None or choice.state is state:
+            shown.append((key(entry, now_s), entry.folded_title, place, entry))
+    shown.sort()
+    entries = [item[-1] for item in shown]
     return Listing(
         counts=counts,
         total=sum(counts.values()),
@@ -150,6 +152,9 @@ def is_placed(entry: Entry) -> bool:
 
 def _matching(entries: Iterable[Entry], choice: Choice) -> Iterable[Entry]:
     words = fold(choice.words).split()
+    if not choice.is_narrowed:
+        yield from entries
+        return
     for entry in entries:
         if choice.river and entry.station.river != choice.river:
             continue
