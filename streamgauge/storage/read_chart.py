@@ -47,8 +47,8 @@ GAP_STEPS = 3.0
 GAP_AROUND = 8
 PARTS_OF_BIN = 8
 FEW_POINTS = 4_096
-FEW_HOURS = 5_000
-"""So many hours or days are looked up one by one: ten years of days without reading their hours."""
+FEW_HOURS = 1_000
+"""So many hours are looked up one by one, as those at both ends of ten years are; of more, all between them are read."""
 PIECE = timedelta(days=62)
 """Readings are read in pieces of so much time: of one a minute they are 90,000."""
 
@@ -66,6 +66,9 @@ SELECT array_position(%s, quantity)::smallint AS quantity, hour, COALESCE(low, '
 FROM readings_hourly WHERE device_id = %s AND quantity = ANY(%s)"""
 # A subquery: given the array itself, the planner looks each of thousands of values up in its statistics.
 _SOME_HOURS = f"{_OF_HOURS} AND hour = ANY(ARRAY(SELECT unnest(%s::timestamptz[])))"
+_DAYS = (
+    f"{_OF_HOURS} AND hour = ANY(ARRAY(SELECT generate_series(%s::timestamptz, %s::timestamptz, interval '24 hours')))"
+)
 _HOURLY = f"{_OF_HOURS} AND hour >= %s AND hour <= %s"
 _HOURLY_FIELDS = {
     "quantity": ">i2", "hour": ">i8", "low": ">f8", "high": ">f8", "low_at": ">i8", "high_at": ">i8", "marked_at": ">i8",
@@ -219,10 +222,11 @@ def _read_hourly(
     if not len(wanted):
         return {name: np.empty(0, dtype=np.dtype(dtype).newbyteorder("=")) for name, dtype in _HOURLY_FIELDS.items()}
     names = [f"{name}{ending}" for name in quantities]
-    if len(wanted) <= FEW_HOURS:
+    if not ending and len(wanted) <= FEW_HOURS:
         return copy_columns(connection, _SOME_HOURS, (names, device_id, names, timestamps(wanted)), _HOURLY_FIELDS)
     since, until = (from_microseconds(int(moment)) for moment in (wanted[0], wanted[-1]))
-    found = copy_columns(connection, _HOURLY, (names, device_id, names, since, until), _HOURLY_FIELDS)
+    query = _DAYS if ending else _HOURLY
+    found = copy_columns(connection, query, (names, device_id, names, since, until), _HOURLY_FIELDS)
     kept = np.isin(found["hour"] + POSTGRES_EPOCH_US, wanted)
     return {name: column[kept] for name, column in found.items()}
 

@@ -168,9 +168,11 @@ def read_marks(connection: Connection, device_id: int, times: Sequence[datetime]
         return {}
     rows = connection.execute(
         text(
+            # One look-up each: with all times in one condition every month's partition is searched for all of them.
+            "SELECT mark.* FROM unnest(cast(:times AS timestamptz[])) AS wanted(moment) CROSS JOIN LATERAL ("
             "SELECT time, reasons->'level_m' AS level_reason, reasons->'score' AS score_reason, surprise FROM readings "
-            "WHERE device_id = :id AND time = ANY(cast(:times AS timestamptz[])) AND time >= :first AND time <= :last "
-            "AND (reasons ?| ARRAY['level_m', 'score'] OR surprise IS NOT NULL)"
+            "WHERE device_id = :id AND time = wanted.moment AND time >= :first AND time <= :last "
+            "AND (reasons ?| ARRAY['level_m', 'score'] OR surprise IS NOT NULL) LIMIT 1) AS mark"
         ),
         {"id": device_id, "times": list(times), "first": min(times), "last": max(times)},
     )
