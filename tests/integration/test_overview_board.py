@@ -194,7 +194,7 @@ def test_a_good_level_of_long_before_does_not_hide_a_flood(engine: Engine, redis
 def test_a_sparkline_goes_on_without_being_read_again(
     client: FlaskClient, engine: Engine, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send(engine, redis, [1.0, 1.1, 1.2])
+    send(engine, redis, [1.0, 1.1, 1.2], end=datetime.now(UTC) - timedelta(minutes=40))
     first = re.search(r'class="line" d="([^"]+)"', client.get("/").text)
     reads: list[Any] = []
 
@@ -208,6 +208,7 @@ def test_a_sparkline_goes_on_without_being_read_again(
     assert first
     assert second
     assert first[1] != second[1]
+    assert second[1].count("L") > first[1].count("L")
     assert reads == []
 
 
