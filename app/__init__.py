@@ -10,6 +10,7 @@ from app import (
     admin,
     alerts,
     api,
+    compression,
     connections,
     corrections,
     devices,
@@ -51,7 +52,6 @@ def create_app(settings: WebSettings, surface: Surface = "all") -> Flask:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=settings.cookie_secure,
-        PERMANENT_SESSION_LIFETIME=session.SESSION_LIFETIME,
         MAX_CONTENT_LENGTH=settings.max_message_bytes,
         SEND_FILE_MAX_AGE_DEFAULT=templating.STATIC_MAX_AGE_S,
     )
@@ -61,6 +61,7 @@ def create_app(settings: WebSettings, surface: Surface = "all") -> Flask:
     connections.init_app(app, settings)
     request_log.init_app(app)
     security.init_app(app)
+    compression.init_app(app)
     errors.init_app(app)
     health.init_app(app)
     session.init_identity(app)
