@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.property.fuzz_api import SETTINGS, fuzz
+from tests.property.fuzz_api import SETTINGS, failures, fuzz
 from tests.support.system import running_system
 
 pytestmark = pytest.mark.slow
@@ -16,4 +16,4 @@ def test_nothing_is_answered_that_the_document_does_not_tell_of(tmp_path: Path) 
         system.worker.start()
         system.web.start()
         done = fuzz(system, 60, seed=1)
-        assert done.returncode == 0, done.stdout[-10_000:] + system.web.tail()
+        assert done.returncode == 0, done.stdout[-10_000:] + failures(system)

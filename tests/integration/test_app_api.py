@@ -216,6 +216,15 @@ def test_pages_hold_every_reading_once(client: FlaskClient, engine: Engine, redi
     assert [row["time"][11:16] for row in between] == ["00:05", "00:10"]
 
 
+def test_numbers_that_are_longer_than_64_bits_are_given_back_as_they_came(
+    client: FlaskClient, engine: Engine, redis: Redis
+) -> None:
+    with worker(engine, redis):
+        assert client.post("/api/v1/readings", json=reading(odd=1e30, odder=-1.7e308, plain=2)).status_code == 201
+    extra = (client.get("/api/v1/devices/a/readings").json or {})["readings"][0]["extra"]
+    assert extra == {"odd": 1e30, "odder": -1.7e308, "plain": 2}
+
+
 @pytest.mark.parametrize("limit", [1, 100])
 def test_bins_hold_lowest_mean_and_highest(client: FlaskClient, engine: Engine, redis: Redis, limit: int) -> None:
     ingest(services(engine, redis), series([1.0, 1.1, 1.2, 1.3, 1.2, 1.1], step_s=600))

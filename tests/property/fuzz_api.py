@@ -52,6 +52,11 @@ def fuzz(system: System, seconds: int, seed: int) -> subprocess.CompletedProcess
     )
 
 
+def failures(system: System) -> str:
+    """What the web server logged of its own faults, with their tracebacks: the last of them."""
+    return "\n".join([line for line in system.web.tail(10**9).splitlines() if '"level":"ERROR"' in line][-5:])
+
+
 def _fill(system: System, token: str) -> None:
     """Readings of two stations, some alerts, a run: so that requests find something."""
     now = datetime.now(UTC)
@@ -87,7 +92,7 @@ def main(arguments: list[str]) -> int:
         done = fuzz(system, seconds, seed)
         sys.stdout.write(done.stdout + done.stderr[-5_000:])
         if done.returncode:
-            sys.stdout.write(system.web.tail(20) + "\n")
+            sys.stdout.write(failures(system) + "\n")
         return done.returncode
 
 
