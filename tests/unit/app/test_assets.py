@@ -66,7 +66,7 @@ def test_no_template_names_a_colour_or_reaches_another_site() -> None:
         text = path.read_text(encoding="utf-8")
         assert not re.search(
             r"[\"':\s]#[0-9a-fA-F]{3,8}\b(?![\w-])",
-            re.sub(r"href=\"#[^\"]*\"|hx-target=\"#[^\"]*\"|hx-indicator=\"#[^\"]*\"", "", text),
+            re.sub(r"(href|hx-[a-z-]+)=\"#[^\"]*\"", "", text),
         ), path
         assert "https://" not in text, path
         assert not re.search(r"\sstyle=|\son[a-z]+=", text), path
@@ -75,6 +75,9 @@ def test_no_template_names_a_colour_or_reaches_another_site() -> None:
 def test_vendored_files_have_licence_and_version() -> None:
     lock = json.loads((assets.PROJECT / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     notice = (STATIC / "vendor" / "NOTICE.md").read_text(encoding="utf-8")
-    for package, folder in (("htmx.org", "htmx"), ("uplot", "uplot")):
+    folders = {path.name for path in (STATIC / "vendor").iterdir() if path.is_dir()}
+    packages = {"htmx": "htmx.org", "swagger-ui": "swagger-ui-dist"}
+    for folder in folders:
+        package = packages.get(folder, folder)
         assert (STATIC / "vendor" / folder / "LICENSE").is_file()
         assert f"`{package}` | {lock[f'node_modules/{package}']['version']} |" in notice
