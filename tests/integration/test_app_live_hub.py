@@ -135,10 +135,10 @@ def test_who_reads_nothing_is_let_go_and_costs_nobody_anything(
     next_of("hello", browser)
     wait_until(lambda: live_hub(served.app).count == 2, "not both are there")
     send(redis, 1.0, padding=3_000_000)
-    assert levels(next_of("readings", browser)) == [1.0]  # type: ignore[arg-type]
+    assert levels(next_of("readings", browser)) == [1.0]
     for level_m in (2.0, 3.0):
         send(redis, level_m)
-        assert levels(next_of("readings", browser)) == [level_m]  # type: ignore[arg-type]
+        assert levels(next_of("readings", browser)) == [level_m]
     wait_until(lambda: live_hub(served.app).count == 1, "it was not let go")
     stalled.close()
     browser.close()
