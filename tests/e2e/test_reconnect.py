@@ -82,9 +82,7 @@ def test_nothing_is_missing_after_the_web_process_was_killed_and_started_again(
     with sending(web) as sensor:
         query = "SELECT count(*) FROM readings JOIN devices ON id = device_id WHERE name = :name"
         wait_until(lambda: web.scalar(query, name=DEVICE) >= 3, "nothing is stored")
-        page = open_page(
-            f"/stations/{DEVICE}?range=1h", is_expected="ERR_|htmx:|handshake response"
-        )
+        page = open_page(f"/stations/{DEVICE}?range=1h", is_expected="ERR_|htmx:|handshake response")
         wait_until(lambda: len(shown(page)) > 3, "nothing comes by itself")
         page.evaluate("window.isStillHere = true")
         heard: list[str] = []
