@@ -1,5 +1,6 @@
 """JSON answers: times as RFC 3339 in UTC, everything else as it is."""
 
+import sys
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -31,7 +32,7 @@ def _without_long_numbers(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_without_long_numbers(item) for item in value]
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        return float(value) if value.bit_length() < 1_024 else str(value)
+        return float(value) if abs(value) <= int(sys.float_info.max) else str(value)
     return value
 
 
