@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 from simple_websocket import Client, ConnectionClosed
 
+from streamgauge.live.stream import newest_id, read_after
 from tests.benchmarks.bench import Bench, BenchFailed
 from tests.benchmarks.processes import cpu_by_part, spent_s
 from tests.benchmarks.report import Result, say
@@ -31,13 +32,10 @@ class Browser:
 
     Attributes:
         framed_at: per (device, time) when its frame was received, seconds since 1970.
-        event_at: per (device, time) when the worker, having committed, put it on the live stream, likewise: the event's id
-            holds Redis's clock in milliseconds, which on one machine is ours.
     """
 
     def __init__(self, http_url: str, cookie: str) -> None:
         self.framed_at: dict[tuple[str, str], float] = {}
-        self.event_at: dict[tuple[str, str], float] = {}
         self._socket = Client(http_url.replace("http", "ws", 1) + "/live", headers={"Cookie": cookie})
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
@@ -57,9 +55,7 @@ class Browser:
             if frame["type"] == "gap":
                 raise BenchFailed("the WebSocket client was told of a gap")
             for reading in frame.get("readings", ()):
-                key = (reading["device"], reading["time"])
-                self.framed_at.setdefault(key, now)
-                self.event_at.setdefault(key, int(frame["id"].partition("-")[0]) / 1000.0)
+                self.framed_at.setdefault((reading["device"], reading["time"]), now)
 
 
 def run(bench: Bench) -> Result:
@@ -68,7 +64,7 @@ def run(bench: Bench) -> Result:
     if not bench.system.web.alive:
         bench.system.web.start()
     browser = Browser(bench.system.http_url, sign_in(bench.system))
-    before = cpu_by_part(bench.parts())
+    before, since = cpu_by_part(bench.parts()), newest_id(bench.redis)
     try:
         load = paced_messages(device_names(bench.sizes.devices), bench.sizes.delay_s, bench.sizes.delay_rate)
         stored_before = bench.count_readings()
@@ -79,7 +75,21 @@ def run(bench: Bench) -> Result:
     cpu_s = spent_s(before, cpu_by_part(bench.parts()))
     if bench.count_readings() - stored_before != load.readings:
         raise BenchFailed(f"{load.readings} readings were sent and {bench.count_readings() - stored_before} are stored")
-    return _result(bench, load, publishing.sent_at, browser, cpu_s)
+    return _result(bench, load, publishing.sent_at, browser, _events_at(bench, since), cpu_s)
+
+
+def _events_at(bench: Bench, since: str) -> dict[tuple[str, str], float]:
+    """Per (device, time) when the worker, having committed, put it on the live stream, seconds since 1970.
+
+    The event's id holds Redis's clock in milliseconds, which on one machine is ours. Frames say the id of their last event only.
+    """
+    found: dict[tuple[str, str], float] = {}
+    while events := read_after(bench.redis, since):
+        since = events[-1].id
+        for event in events:
+            for reading in event.readings:
+                found.setdefault((reading["device"], reading["time"]), int(event.id.partition("-")[0]) / 1000.0)
+    return found
 
 
 def sign_in(system: System, user: str = "bench") -> str:
@@ -105,7 +115,14 @@ def _wait_for_frames(browser: Browser, load: Load) -> None:
         time.sleep(0.1)
 
 
-def _result(bench: Bench, load: Load, sent_at: Sequence[float], browser: Browser, cpu_s: dict[str, float]) -> Result:
+def _result(
+    bench: Bench,
+    load: Load,
+    sent_at: Sequence[float],
+    browser: Browser,
+    event_at: dict[tuple[str, str], float],
+    cpu_s: dict[str, float],
+) -> Result:
     keys = [
         (reading["device"], reading["time"]) for reading in (orjson.loads(message.payload) for message in load.messages)
     ]
@@ -116,7 +133,7 @@ def _result(bench: Bench, load: Load, sent_at: Sequence[float], browser: Browser
         "readings": load.readings,
         "readings_per_s": bench.sizes.delay_rate,
         "publish_to_frame_ms": frame_ms,
-        "publish_to_commit_ms": percentiles((np.array([browser.event_at[key] for key in keys]) - sent) * 1000.0),
+        "publish_to_commit_ms": percentiles((np.array([event_at[key] for key in keys]) - sent) * 1000.0),
         "publish_to_begin_of_transaction_ms": percentiles((np.array([began_at[key] for key in keys]) - sent) * 1000.0),
         "cpu_s": cpu_s,
     }
