@@ -21,8 +21,6 @@ from streamgauge.storage.corrections import Covering, correct, read_corrections
 
 HOUR = timedelta(hours=1)
 HOUR_US = 3_600_000_000
-DAY = "/day"
-"""What is added to a quantity's name in rows of ``readings_hourly`` that stand for a whole day (UTC)."""
 DAY_US = 24 * HOUR_US
 NEVER_US = int(np.iinfo(np.int64).min)
 """Instead of a time where there is none: Postgres's ``-infinity``."""

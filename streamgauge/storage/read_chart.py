@@ -1,8 +1,8 @@
 """Any stretch of a station's record as a chart draws it: per bin the lowest and the highest value with their exact times.
 
-Where readings are many, whole hours come from ``readings_hourly`` (as far as the roll-up has come, ``rollup_state.through``), and
-what that does not hold yet from the readings: what is younger, the ends of the stretch that are no whole hours, and hours that
-wait to be rolled up again. A bin is then a number of whole hours, so that each hour lies in one bin and every bin's lowest and
+Where readings are many, whole hours come from ``readings_hourly``, and whole days from ``readings_daily`` where a bin holds some
+(as far as the roll-up has come, ``rollup_state.through``); what those do not hold yet comes from the readings: what is younger,
+the ends of the stretch that are no whole hours, and hours that wait to be rolled up again. A bin is then a number of whole hours, so that each hour lies in one bin and every bin's lowest and
 highest value are those of the readings. Where there is no roll-up, all comes from the readings, in bounded pieces.
 """
 
@@ -20,7 +20,6 @@ from streamgauge.storage.binary_copy import POSTGRES_EPOCH_US, copy_columns
 from streamgauge.storage.context import timestamps
 from streamgauge.storage.engine import by_index
 from streamgauge.storage.hourly import (
-    DAY,
     DAY_US,
     HOUR,
     HOUR_US,
@@ -59,19 +58,19 @@ ORDER BY hour DESC LIMIT :most
 _COUNT = text("""
 SELECT count(*) FROM (SELECT FROM readings WHERE device_id = :id AND time >= :since AND time < :until LIMIT :most) AS found
 """)
-_OF_HOURS = """
-SELECT array_position(%s, quantity)::smallint AS quantity, hour, COALESCE(low, 'NaN') AS low, COALESCE(high, 'NaN') AS high,
-    COALESCE(low_at, '-infinity') AS low_at, COALESCE(high_at, '-infinity') AS high_at,
-    COALESCE(marked_at, '-infinity') AS marked_at, COALESCE(severity, 0) AS severity, n
-FROM readings_hourly WHERE device_id = %s AND quantity = ANY(%s)"""
+_ROLLED_UP = """
+SELECT array_position(%s, quantity)::smallint AS quantity, {time} AS time,
+    COALESCE(low, 'NaN') AS low, COALESCE(high, 'NaN') AS high, COALESCE(low_at, '-infinity') AS low_at,
+    COALESCE(high_at, '-infinity') AS high_at, COALESCE(marked_at, '-infinity') AS marked_at,
+    COALESCE(severity, 0) AS severity, n
+FROM {table} WHERE device_id = %s AND quantity = ANY(%s)"""
+_OF_HOURS = _ROLLED_UP.format(table="readings_hourly", time="hour")
 # A subquery: given the array itself, the planner looks each of thousands of values up in its statistics.
 _SOME_HOURS = f"{_OF_HOURS} AND hour = ANY(ARRAY(SELECT unnest(%s::timestamptz[])))"
-_DAYS = (
-    f"{_OF_HOURS} AND hour = ANY(ARRAY(SELECT generate_series(%s::timestamptz, %s::timestamptz, interval '24 hours')))"
-)
 _HOURLY = f"{_OF_HOURS} AND hour >= %s AND hour <= %s"
-_HOURLY_FIELDS = {
-    "quantity": ">i2", "hour": ">i8", "low": ">f8", "high": ">f8", "low_at": ">i8", "high_at": ">i8", "marked_at": ">i8",
+_DAILY = f"{_ROLLED_UP.format(table='readings_daily', time='day')} AND day >= %s AND day <= %s"
+_ROLLED_UP_FIELDS = {
+    "quantity": ">i2", "time": ">i8", "low": ">f8", "high": ">f8", "low_at": ">i8", "high_at": ">i8", "marked_at": ">i8",
     "severity": ">f4", "n": ">i4",
 }  # fmt: skip
 
@@ -207,27 +206,27 @@ def _draw_rolled_up(
         partly = np.unique(pending // DAY_US * DAY_US)
         hours = hours[(hours < begin) | (hours >= end) | np.isin(hours // DAY_US * DAY_US, partly)]
         days = np.setdiff1d(np.arange(begin, end, DAY_US), partly)
-        drawing.add_hours(_read_hourly(connection, device_id, drawing.quantities, days, DAY))
+        drawing.add_hours(_read_rolled_up(connection, device_id, drawing.quantities, days, in_days=True))
     hours = np.setdiff1d(hours, pending)
     if len(hours):
-        drawing.add_hours(_read_hourly(connection, device_id, drawing.quantities, hours, ""))
+        drawing.add_hours(_read_rolled_up(connection, device_id, drawing.quantities, hours))
     if len(pending):
         drawing.add(read_hours(connection, np.full(len(pending), device_id), pending))
 
 
-def _read_hourly(
-    connection: Connection, device_id: int, quantities: Sequence[str], wanted: Times, ending: str
+def _read_rolled_up(
+    connection: Connection, device_id: int, quantities: Sequence[str], wanted: Times, *, in_days: bool = False
 ) -> dict[str, NDArray[Any]]:
     """The rows of these quantities whose hours (or days) are wanted."""
     if not len(wanted):
-        return {name: np.empty(0, dtype=np.dtype(dtype).newbyteorder("=")) for name, dtype in _HOURLY_FIELDS.items()}
-    names = [f"{name}{ending}" for name in quantities]
-    if not ending and len(wanted) <= FEW_HOURS:
-        return copy_columns(connection, _SOME_HOURS, (names, device_id, names, timestamps(wanted)), _HOURLY_FIELDS)
+        return {name: np.empty(0, dtype=np.dtype(dtype).newbyteorder("=")) for name, dtype in _ROLLED_UP_FIELDS.items()}
+    names = list(quantities)
+    if not in_days and len(wanted) <= FEW_HOURS:
+        return copy_columns(connection, _SOME_HOURS, (names, device_id, names, timestamps(wanted)), _ROLLED_UP_FIELDS)
     since, until = (from_microseconds(int(moment)) for moment in (wanted[0], wanted[-1]))
-    query = _DAYS if ending else _HOURLY
-    found = copy_columns(connection, query, (names, device_id, names, since, until), _HOURLY_FIELDS)
-    kept = np.isin(found["hour"] + POSTGRES_EPOCH_US, wanted)
+    query = _DAILY if in_days else _HOURLY
+    found = copy_columns(connection, query, (names, device_id, names, since, until), _ROLLED_UP_FIELDS)
+    kept = np.isin(found["time"] + POSTGRES_EPOCH_US, wanted)
     return {name: column[kept] for name, column in found.items()}
 
 

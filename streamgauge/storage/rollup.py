@@ -16,8 +16,7 @@ Why no change is missed. All times are Postgres's own.
   could write last.
 * A mark at or after ``through`` may be dropped: the advance reads that hour later.
 
-Charts of years read days, which stand beside the hours as rows of ``level_m/day`` and so on (``hourly.DAY``), at their first
-instant (UTC). A step works the days of its hours out anew, in its transaction.
+Charts of years read days (``readings_daily``; UTC). A step works the days of its hours out anew, in its transaction.
 """
 
 from collections.abc import Sequence
@@ -31,7 +30,7 @@ from sqlalchemy import Connection, text
 from streamgauge.reading import QUANTITIES
 from streamgauge.storage.binary_copy import copy_array_in
 from streamgauge.storage.context import timestamps
-from streamgauge.storage.hourly import DAY, HOUR, HOUR_FIELDS, Hours, floor_hour, hours_of, read_devices, read_hours
+from streamgauge.storage.hourly import HOUR, HOUR_FIELDS, Hours, floor_hour, hours_of, read_devices, read_hours
 from streamgauge.storage.partitions import existing_months, next_month
 
 ROLLUP_LOCK = 0x5347_0003  # "SG", 3: one key of ours among Postgres's advisory locks
@@ -85,7 +84,6 @@ CREATE TEMPORARY TABLE IF NOT EXISTS rolled (
 """)
 _COPY = f"COPY rolled ({', '.join(HOUR_FIELDS)}) FROM STDIN (FORMAT binary)"
 _NAMES = "ARRAY[" + ", ".join(f"'{name}'" for name in QUANTITIES) + "]"
-_DAY_NAMES = "ARRAY[" + ", ".join(f"'{name}{DAY}'" for name in QUANTITIES) + "]"
 _INSERT = text(f"""
 INSERT INTO readings_hourly ({", ".join(HOUR_FIELDS)})
 SELECT device_id, hour, ({_NAMES})[quantity + 1], n, NULLIF(low, 'NaN'), NULLIF(mean, 'NaN'), NULLIF(high, 'NaN'),
@@ -93,29 +91,29 @@ SELECT device_id, hour, ({_NAMES})[quantity + 1], n, NULLIF(low, 'NaN'), NULLIF(
     NULLIF(severity, 'NaN')
 FROM rolled
 """)
-_SPAN = "device_id = ANY(CAST(:ids AS bigint[])) AND hour >= :since AND hour < :until"
+_SPAN = "device_id = ANY(CAST(:ids AS bigint[])) AND {time} >= :since AND {time} < :until"
 _HOURS = "unnest(CAST(:ids AS bigint[]), CAST(:hours AS timestamptz[])) AS taken(id, at)"
-_DELETE_SPAN = text(f"DELETE FROM readings_hourly WHERE {_SPAN} AND quantity = ANY({_NAMES})")
+_DELETE_SPAN = text(f"DELETE FROM readings_hourly WHERE {_SPAN.format(time='hour')}")
 _DELETE_HOURS = text(f"""
-DELETE FROM readings_hourly USING {_HOURS} WHERE device_id = taken.id AND hour = taken.at AND quantity = ANY({_NAMES})
+DELETE FROM readings_hourly USING {_HOURS} WHERE device_id = taken.id AND hour = taken.at
 """)
 # A day is worked out from its hours, and goes with the last of them.
-_DELETE_DAYS_OF_SPAN = text(f"DELETE FROM readings_hourly WHERE {_SPAN} AND quantity = ANY({_DAY_NAMES})")
+_DELETE_DAYS_OF_SPAN = text(f"DELETE FROM readings_daily WHERE {_SPAN.format(time='day')} AND quantity = ANY({_NAMES})")
 _DELETE_DAYS_OF_HOURS = text(f"""
-DELETE FROM readings_hourly USING (SELECT DISTINCT id, date_trunc('day', at, 'UTC') AS day FROM {_HOURS}) AS wanted
-WHERE device_id = wanted.id AND hour = wanted.day AND quantity = ANY({_DAY_NAMES})
+DELETE FROM readings_daily USING (SELECT DISTINCT id, date_trunc('day', at, 'UTC') AS day FROM {_HOURS}) AS wanted
+WHERE device_id = wanted.id AND readings_daily.day = wanted.day AND quantity = ANY({_NAMES})
 """)
-_DAYS = f"""
-INSERT INTO readings_hourly (device_id, hour, quantity, n, low, mean, high, low_at, high_at, suspect, failed, marked_at, severity)
-SELECT device_id, date_trunc('day', hour, 'UTC'), quantity || '{DAY}', sum(n), min(low), sum(mean * n) / NULLIF(sum(n), 0),
+_DAYS = """
+INSERT INTO readings_daily (device_id, day, quantity, n, low, mean, high, low_at, high_at, suspect, failed, marked_at, severity)
+SELECT device_id, date_trunc('day', hour, 'UTC'), quantity, sum(n), min(low), sum(mean * n) / NULLIF(sum(n), 0),
     max(high), (array_agg(low_at ORDER BY low, low_at))[1], (array_agg(high_at ORDER BY high DESC NULLS LAST, high_at))[1],
     sum(suspect), sum(failed), (array_agg(marked_at ORDER BY severity DESC NULLS LAST, marked_at))[1], max(severity)
 FROM readings_hourly"""
-_DAYS_OF_SPAN = text(f"{_DAYS} WHERE {_SPAN} AND quantity = ANY({_NAMES}) GROUP BY 1, 2, 3")
+_DAYS_OF_SPAN = text(f"{_DAYS} WHERE {_SPAN.format(time='hour')} GROUP BY 1, 3, 2 ORDER BY 1, 3, 2")
 _DAYS_OF_HOURS = text(f"""{_DAYS}
 JOIN (SELECT DISTINCT id, date_trunc('day', at, 'UTC') AS day FROM {_HOURS}) AS wanted
-    ON device_id = wanted.id AND hour >= wanted.day AND hour < wanted.day + interval '24 hours' AND quantity = ANY({_NAMES})
-GROUP BY 1, 2, 3
+    ON device_id = wanted.id AND hour >= wanted.day AND hour < wanted.day + interval '24 hours'
+GROUP BY 1, 3, 2 ORDER BY 1, 3, 2
 """)
 
 

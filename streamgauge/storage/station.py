@@ -11,7 +11,6 @@ from sqlalchemy import Connection, text
 
 from streamgauge.reading import DEVICE_FIELDS, to_microseconds
 from streamgauge.stages import Stage, sound_stages
-from streamgauge.storage.hourly import DAY
 
 MAX_SEARCH_CHARACTERS = 80
 
@@ -39,15 +38,15 @@ WHERE decommissioned_at IS NULL
   AND (name ILIKE :pattern ESCAPE '\' OR display_name ILIKE :pattern ESCAPE '\' OR river ILIKE :pattern ESCAPE '\')
 ORDER BY lower(coalesce(display_name, name)), name LIMIT :limit
 """)
-_LONG_MEAN = text(f"""
+_LONG_MEAN = text("""
 WITH span AS (
     SELECT CAST(:start AS timestamptz) AS start, least(CAST(:end AS timestamptz), coalesce(min(through), :start)) AS until,
         date_trunc('day', CAST(:start AS timestamptz) + interval '24 hours', 'UTC') AS first_day,
         date_trunc('day', least(CAST(:end AS timestamptz), coalesce(min(through), :start)), 'UTC') AS last_day
     FROM rollup_state),
 parts AS (
-    SELECT n, mean FROM span, readings_hourly
-    WHERE device_id = :device_id AND quantity = 'level_m{DAY}' AND hour >= first_day AND hour < last_day
+    SELECT n, mean FROM span, readings_daily
+    WHERE device_id = :device_id AND quantity = 'level_m' AND day >= first_day AND day < last_day
     UNION ALL
     SELECT n, mean FROM span, readings_hourly
     WHERE device_id = :device_id AND quantity = 'level_m' AND hour >= start AND hour < least(first_day, until)

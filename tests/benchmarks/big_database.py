@@ -205,7 +205,7 @@ def roll_up(engine: Engine) -> None:
     steady.dispose()
     if done.readings > ROWS_AT_ONCE:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text("VACUUM (ANALYZE) readings_hourly"))
+            connection.execute(text("VACUUM (ANALYZE) readings_hourly, readings_daily"))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -22,7 +22,7 @@ CONTRACT_TABLES = {
 OUR_TABLES = {
     "model_files", "model_aliases", "model_promotions", "calibrations", "scores", "rescore_chunks", "forecasts",
     "forecast_tracks", "drift_reports", "sessions", "station_notes", "station_photos", "corrections",
-    "rollup_pending", "rollup_state",
+    "readings_daily", "rollup_pending", "rollup_state",
 }  # fmt: skip
 TABLES = CONTRACT_TABLES | OUR_TABLES
 NOT_OURS = ("alembic_version", "readings_1", "readings_2", "scores_1", "scores_2")
@@ -108,7 +108,12 @@ def test_what_the_program_before_writes_still_goes_in_after_the_fourth_revision(
         connection.execute(text("INSERT INTO api_tokens (name, token_sha256, scopes) VALUES ('t', 'x', '{read}')"))
         # What has no lowest value could not be kept before: it goes on the way down.
         connection.execute(
-            text("INSERT INTO readings_hourly (device_id, hour, quantity, n) SELECT id, now(), 'flow_m3_s', 0 FROM devices")
+            text(
+                "INSERT INTO readings_hourly (device_id, hour, quantity, n) SELECT id, now(), 'flow_m3_s', 0 FROM devices"
+            )
+        )
+        connection.execute(
+            text("INSERT INTO readings_daily (device_id, day, quantity, n) SELECT id, now(), 'level_m', 1 FROM devices")
         )
         with pytest.raises(IntegrityError), connection.begin_nested():
             connection.execute(text("INSERT INTO rollup_state (id) VALUES (2)"))

@@ -53,22 +53,21 @@ FROM judged WHERE hour < :through GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """)
 _DAYS = text("""
 WITH days AS (
-    SELECT device_id, date_trunc('day', hour, 'UTC') AS hour, quantity || '/day' AS quantity, sum(n) AS n, min(low) AS low,
+    SELECT device_id, date_trunc('day', hour, 'UTC') AS day, quantity, sum(n) AS n, min(low) AS low,
         max(high) AS high, sum(suspect) AS suspect, sum(failed) AS failed, max(severity) AS severity
-    FROM readings_hourly WHERE quantity NOT LIKE '%/day' GROUP BY 1, 2, 3)
-SELECT * FROM days FULL JOIN (SELECT * FROM readings_hourly WHERE quantity LIKE '%/day') AS found
-    USING (device_id, hour, quantity, n, suspect, failed)
+    FROM readings_hourly GROUP BY 1, 2, 3)
+SELECT * FROM days FULL JOIN readings_daily AS found USING (device_id, day, quantity, n, suspect, failed)
 WHERE days.low IS DISTINCT FROM found.low OR days.high IS DISTINCT FROM found.high
     OR days.severity IS DISTINCT FROM found.severity
     OR (found.low IS NOT NULL AND NOT EXISTS (SELECT FROM readings_hourly AS h WHERE h.device_id = found.device_id
-        AND h.quantity || '/day' = found.quantity AND h.low_at = found.low_at AND h.low = found.low))
+        AND h.quantity = found.quantity AND h.low_at = found.low_at AND h.low = found.low))
     OR (found.high IS NOT NULL AND NOT EXISTS (SELECT FROM readings_hourly AS h WHERE h.device_id = found.device_id
-        AND h.quantity || '/day' = found.quantity AND h.high_at = found.high_at AND h.high = found.high))
+        AND h.quantity = found.quantity AND h.high_at = found.high_at AND h.high = found.high))
     OR (found.marked_at IS NULL) <> (found.severity IS NULL)
 """)
 _ROLLED = text("""
 SELECT device_id, hour, quantity, n, low, mean, high, low_at, high_at, suspect, failed, marked_at, severity
-FROM readings_hourly WHERE quantity NOT LIKE '%/day' ORDER BY 1, 2, 3
+FROM readings_hourly ORDER BY 1, 2, 3
 """)
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
@@ -86,6 +87,27 @@ readings_hourly = Table(
         comment="the reading that a chart of years marks: failed before suspect before others",
     ),
     Column("severity", REAL, comment="of that reading: 4 failed, 3 suspect, below 1 its score"),
+)
+
+readings_daily = Table(
+    "readings_daily",
+    metadata,
+    Column("device_id", BigInteger, ForeignKey("devices.id"), nullable=False),
+    Column("day", DateTime(timezone=True), nullable=False),
+    Column("quantity", Text, nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("low", Double),
+    Column("mean", Double),
+    Column("high", Double),
+    time_column("low_at"),
+    time_column("high_at"),
+    Column("suspect", Integer, nullable=False, server_default="0"),
+    Column("failed", Integer, nullable=False, server_default="0"),
+    time_column("marked_at"),
+    Column("severity", REAL),
+    # A chart reads one quantity through the years.
+    PrimaryKeyConstraint("device_id", "quantity", "day"),
+    comment="days (UTC) of readings_hourly: what charts of years are drawn from",
 )
 
 rollup_pending = Table(
