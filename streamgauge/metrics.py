@@ -119,6 +119,8 @@ CHALLENGER_GATE = "streamgauge_challenger_gate_passed"
 """Per challenger whether the gate lets it pass; computed when it is scraped, by the web process."""
 NEWEST_READING_AGE = "streamgauge_newest_reading_age_seconds"
 """Age of each registered device's newest reading; computed when it is scraped, by the web process."""
+ROLLUP_LAG = "streamgauge_rollup_lag_seconds"
+"""How far behind now the roll-up is; computed when it is scraped, by the web process."""
 DRIFT_CHANGED = "streamgauge_drift_changed_stations"
 """Stations whose newest weekly drift report says changed; computed when it is scraped, by the web process."""
 LIVE_CLIENTS = Gauge("streamgauge_live_clients", "Browsers connected to /live.")

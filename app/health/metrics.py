@@ -27,12 +27,14 @@ from streamgauge.metrics import (
     NEWEST_READING_AGE,
     READINGS_DEAD,
     READINGS_RECEIVED,
+    ROLLUP_LAG,
     UPLINKS,
 )
 from streamgauge.queue import QUEUES, queue_length
 from streamgauge.storage.drift import count_changed
 from streamgauge.storage.model_aliases import CHALLENGER, GENERAL, Alias, aliases, champion_of, latest_gate
 from streamgauge.storage.read_overview import read_newest_times
+from streamgauge.storage.rollup import read_through
 
 log = logging.getLogger(__name__)
 MAX_DEVICES = 2_000
@@ -42,7 +44,7 @@ _UNMATCHED = "unmatched"
 
 
 class ScrapeCollector(Collector):
-    """Queue lengths, ages of the newest readings, drift. What cannot be asked is absent, which is what an alert can see."""
+    """Queue lengths, ages of readings and of the roll-up, drift. What cannot be asked is absent, which is what an alert can see."""
 
     def __init__(self, linked: Connections) -> None:
         self._linked = linked
@@ -58,11 +60,13 @@ class ScrapeCollector(Collector):
         yield queues
         ages = GaugeMetricFamily(NEWEST_READING_AGE, "Age of a registered device's newest reading.", labels=["device"])
         drifted = GaugeMetricFamily(DRIFT_CHANGED, "Stations whose newest weekly drift report says changed.")
+        lag = GaugeMetricFamily(ROLLUP_LAG, "How far behind now the roll-up is.")
         now = datetime.now(UTC)
         try:
             with self._linked.engine.connect() as connection:
                 newest = read_newest_times(connection, MAX_DEVICES)
                 changed = count_changed(connection, now)
+                through = read_through(connection)
                 models = _aliased_models(connection)
         except SQLAlchemyError:
             log.warning("ages of readings unavailable", exc_info=True)
@@ -70,9 +74,12 @@ class ScrapeCollector(Collector):
             for device, newest_time in newest.items():
                 ages.add_metric([device], (now - newest_time).total_seconds())
             drifted.add_metric([], changed)
+            if through is not None:
+                lag.add_metric([], (now - through).total_seconds())
             yield from models
         yield ages
         yield drifted
+        yield lag
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Nothing: registering must not ask anybody."""

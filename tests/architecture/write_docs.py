@@ -53,6 +53,12 @@ COMPUTED_METRICS = (
         "Age of a registered device's newest reading; asked of Postgres at each scrape.",
     ),
     (
+        metrics.ROLLUP_LAG,
+        "gauge",
+        "",
+        "How far behind now the roll-up is: 2 to 3 hours while it keeps up. Absent before its first step.",
+    ),
+    (
         metrics.DRIFT_CHANGED,
         "gauge",
         "",

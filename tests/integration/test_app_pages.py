@@ -17,6 +17,7 @@ from app import create_app
 from app.session.passwords import hash_password
 from streamgauge.reading import SIMULATED, Reading
 from streamgauge.settings import WebSettings
+from streamgauge.storage.rollup import advance
 from streamgauge.storage.users import add_user
 from tests.support.ingest import ingest, recorded, series, services
 
@@ -276,6 +277,15 @@ def test_preferences_are_kept(client: FlaskClient) -> None:
     assert "Đăng xuất" in page
 
 
+def test_metrics_know_how_far_behind_the_roll_up_is(app: Flask, engine: Engine) -> None:
+    with engine.begin() as connection:
+        while advance(connection, 744) is not None:
+            pass
+    lag = re.search(r"\nstreamgauge_rollup_lag_seconds ([\d.]+)", app.test_client().get("/metrics").text)
+    assert lag
+    assert 7_200 <= float(lag[1]) < 10_860
+
+
 def test_metrics_know_ages_and_queues(app: Flask, engine: Engine, redis: Redis) -> None:
     ingest(services(engine, redis), recent([1.0] * 3, device="calm"))
     lines = app.test_client().get("/metrics").text
@@ -283,4 +293,5 @@ def test_metrics_know_ages_and_queues(app: Flask, engine: Engine, redis: Redis) 
     assert age
     assert 0 <= float(age[1]) < 600
     assert 'streamgauge_queue_messages{queue="readings"} 0.0' in lines
+    assert "\nstreamgauge_rollup_lag_seconds " not in lines, "nothing is rolled up yet"
     assert app.test_client().get("/health/db").json == {"status": "ok", "database": "ok", "redis": "ok"}
