@@ -44,7 +44,7 @@ _UNMATCHED = "unmatched"
 
 
 class ScrapeCollector(Collector):
-    """Queue lengths, ages of readings and of the roll-up, drift. What cannot be asked is absent, which is what an alert can see."""
+    """Queue lengths, ages of readings and of the roll-up, drift. What cannot be asked is absent: an alert can see that."""
 
     def __init__(self, linked: Connections) -> None:
         self._linked = linked
