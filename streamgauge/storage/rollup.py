@@ -33,7 +33,7 @@ from streamgauge.storage.context import timestamps
 from streamgauge.storage.hourly import HOUR, HOUR_FIELDS, Hours, floor_hour, hours_of, read_devices, read_hours
 from streamgauge.storage.partitions import existing_months, next_month
 
-ROLLUP_LOCK = 0x5347_0003  # "SG", 3: one key of ours among Postgres's advisory locks
+ROLLUP_LOCK = 0x5347_0008  # "SG", 8: one key of ours among Postgres's advisory locks
 LAG = timedelta(hours=2)
 MARK_AGE = timedelta(hours=1)
 DEVICES_AT_ONCE = 500
