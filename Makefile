@@ -8,6 +8,7 @@ PIP := $(PY) -m pip install --no-input --disable-pip-version-check --require-has
 MLFLOW_VENV ?= .venv-mlflow
 MLFLOW_PIP := $(subst $(VENV)/bin/python,$(MLFLOW_VENV)/bin/python,$(PIP))
 UP_FLAGS ?= --demo
+FUZZ_S ?= 600
 # Tests wait for servers more than they compute: three processes keep two cores busy, each with servers of its own. A file's
 # tests stay together, in order, and the long ones, which need a whole system, come first.
 TEST_PROCESSES ?= 3
@@ -15,7 +16,7 @@ IN_PARALLEL := -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 # Compiled modules are kept, whatever the shell says: the tests start hundreds of processes.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help up test proofs test-fast lint bench train docs-check docs css requirements screenshots clean venv-up venv-dev venv-mlflow
+.PHONY: help up test proofs fuzz test-fast lint bench train docs-check docs css requirements screenshots clean venv-up venv-dev venv-mlflow
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,6 +31,9 @@ test: lint ## linters and types, then every test that needs no container engine
 proofs: venv-dev ## the long proofs: a hundred power cuts, thousands of damaged files, training to the byte; CI runs them too
 	@$(PY) -m pytest -m slow
 	@$(PY) -m tests.property.hammer_payloads 1000000
+
+fuzz: venv-dev ## schemathesis against the API's document for ten minutes (FUZZ_S=60 for one)
+	@$(PY) -m tests.property.fuzz_api $(FUZZ_S)
 
 test-fast: venv-dev ## unit, contract and property tests: seconds, no servers
 	@$(PY) -m pytest -q -m "not slow" tests/unit tests/property tests/contract tests/architecture

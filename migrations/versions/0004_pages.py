@@ -164,6 +164,7 @@ ALTER TABLE alerts
     ADD COLUMN resolved_by text;
 CREATE INDEX ix_alerts_opened_at ON alerts (opened_at DESC, id DESC);
 CREATE INDEX ix_alerts_device_id ON alerts (device_id, opened_at DESC);
+CREATE INDEX ix_alerts_unresolved ON alerts (severity DESC, opened_at DESC) WHERE state <> 'resolved';
 COMMENT ON COLUMN alerts.state IS 'open, acknowledged or resolved';
 COMMENT ON COLUMN alerts.severity IS '1 to 4, as stages';
 
@@ -179,7 +180,7 @@ COMMENT ON COLUMN dead_letters.replay_state IS 'null, waiting, replayed or refus
 REMOVE = """
 DROP INDEX ix_dead_letters_waiting;
 ALTER TABLE dead_letters DROP COLUMN replay_state, DROP COLUMN replay_detail, DROP COLUMN replayed_by;
-DROP INDEX ix_dead_letters_device, ix_alerts_opened_at, ix_alerts_device_id, ix_audit_log_at, ix_audit_log_subject;
+DROP INDEX ix_dead_letters_device, ix_alerts_opened_at, ix_alerts_device_id, ix_alerts_unresolved, ix_audit_log_at, ix_audit_log_subject;
 ALTER TABLE alerts DROP COLUMN severity, DROP COLUMN acknowledged_by, DROP COLUMN comment, DROP COLUMN resolved_by;
 COMMENT ON COLUMN alerts.state IS NULL;
 DROP TABLE readings_daily, rollup_pending, rollup_state, corrections, station_photos, station_notes, sessions;

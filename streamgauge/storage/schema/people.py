@@ -44,6 +44,12 @@ alerts = Table(
     Column("resolved_by", Text),
     Index("ix_alerts_opened_at", text("opened_at DESC"), text("id DESC")),
     Index("ix_alerts_device_id", "device_id", text("opened_at DESC")),
+    Index(
+        "ix_alerts_unresolved",
+        text("severity DESC"),
+        text("opened_at DESC"),
+        postgresql_where=text("state <> 'resolved'"),
+    ),
 )
 
 notification_channels = Table(
