@@ -38,7 +38,8 @@ def make_services(settings: WorkerSettings) -> Services:
         engine=make_engine(
             settings.database_url,
             pool_size=1,
-            max_overflow=1,
+            # Who first judges writes its model down, beside the transaction of the readings; a replay holds its lock beside both.
+            max_overflow=2,
             application_name="streamgauge-worker",
             statement_timeout_ms=limit_ms,
             planner=INDEX_LOOKUPS_ONLY,

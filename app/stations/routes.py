@@ -1,7 +1,7 @@
 """``/stations/<device>``: the page, its history for a range of time, its head while it is live, and its panels."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -25,7 +25,6 @@ from app.stations.signal import READ, make_signal
 from app.stations.site import site_facts
 from app.stations.window import ALL, CLOSER, MOVE_SHARE, RANGES, WIDER, Window, address, choose_window
 from app.stations.worth import make_worth
-from streamgauge.reading import format_time
 from streamgauge.storage.alerts import ACKNOWLEDGED, OPEN, RESOLVED, list_alerts
 from streamgauge.storage.forecasts import forecast_record, newest_forecast
 from streamgauge.storage.read_overview import StationNow, read_stations_now
@@ -124,13 +123,14 @@ def show_worth(device: str) -> str:
 @blueprint.get("/stations/<device>/site")
 @needs_role("viewer")
 def show_site(device: str) -> str:
-    """Where and how the station stands, with what people keep of it."""
+    """Where and how the station stands, with what people keep of it: a page, and to HTMX the part of the station's page."""
     with connections().engine.connect() as connection:
         known, station = _find(connection, device)
         site = read_site(connection, known.id)
     zone = zone_of(known.time_zone)
     return render_template(
-        "stations/_site.html",
+        "stations/_site.html" if "HX-Request" in request.headers else "stations/site.html",
+        title=station.display_name or station.name,
         device=known,
         site=site,
         stages=station.stages,
@@ -194,8 +194,15 @@ def _history(device: str, window: Window, zone: ZoneInfo) -> dict[str, Any]:
         "ranges": [*RANGES, ALL],
         "here": f"{page}?{_range_query(window)}",
         "range_query": _range_query(window),
-        "window_from": format_time(window.start),
-        "window_to": format_time(window.end),
+        "history_query": urlencode(
+            {
+                "device": device,
+                "range": "between",
+                "from": window.start.astimezone(zone).strftime(INPUT_TIME),
+                # Nothing of the last minute is left out.
+                "to": (window.end + timedelta(seconds=59)).astimezone(zone).strftime(INPUT_TIME),
+            }
+        ),
         "steps": {name: f"{page}?{urlencode(to)}" for name, to in steps_of(window)},
         "typed_from": window.start.astimezone(zone).strftime(INPUT_TIME),
         "typed_to": window.end.astimezone(zone).strftime(INPUT_TIME),

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.support.system import System
 
+KEPT_IN = "STREAMGAUGE_TEST_SCREENSHOTS"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -51,6 +52,15 @@ def login(web: System) -> Login:
     return Login(**json.loads(web.run("-m", "app", "create-admin", "--user", "officer").stdout))
 
 
+def sign_in(page: Page, login: Login, path: str = "/") -> None:
+    """Sign in by the form, and go on to this page."""
+    page.goto(f"/login?next={path}")
+    page.fill("#name", login.user)
+    page.fill("#password", login.password)
+    page.click("main form button")
+    page.wait_for_url(f"**{path}")
+
+
 OpenPage = Callable[..., Page]
 
 
@@ -71,11 +81,7 @@ def open_page(chromium: Browser, web: System, login: Login) -> Iterator[OpenPage
 
         page.on("console", lambda message: complain(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complain(str(error)))
-        page.goto(f"/login?next={path}")
-        page.fill("#name", login.user)
-        page.fill("#password", login.password)
-        page.click("main form button")
-        page.wait_for_url(f"**{path}")
+        sign_in(page, login, path)
         return page
 
     yield open_signed_in
@@ -87,7 +93,7 @@ def open_page(chromium: Browser, web: System, login: Login) -> Iterator[OpenPage
 @pytest.fixture(scope="session")
 def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where screenshots go: ``STREAMGAUGE_TEST_SCREENSHOTS`` (``make screenshots``), else away with the test's files."""
-    chosen = os.environ.get("STREAMGAUGE_TEST_SCREENSHOTS")
+    chosen = os.environ.get(KEPT_IN)
     folder = Path(chosen) if chosen else tmp_path_factory.mktemp("screenshots")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
