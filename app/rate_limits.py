@@ -1,19 +1,23 @@
 """How often one caller may ask: a token, a session, else an address. Counted in Redis; per process while Redis is away.
 
 What brings readings in may come ten times as often, as one gateway speaks for many sensors. Health, metrics and static files are
-not counted. Failed sign-ins of one address have a limit of their own beside ``app.session.backoff``.
+not counted. Failed sign-ins of strangers at one address have a limit of their own beside ``app.session.backoff``; a browser in
+which the user signed in before is no stranger, and is counted by itself, so that nobody at the same address can keep it out.
 """
 
+import hashlib
 import logging
 import re
 import time
 
 from flask import Flask, Response, current_app, g, request, session
 from flask_limiter import ApplicationLimit, Limiter, RequestLimit
+from werkzeug.exceptions import HTTPException
 
 from app.api.access import bearer_sha256, is_known
 from app.connections import connections
 from app.declared import NEEDS
+from app.session.backoff import is_known_browser, known_user
 
 INGEST_FACTOR = 10
 FAILED_SIGN_INS = "30/minute;200/hour"
@@ -24,13 +28,16 @@ _NUMBER = re.compile(r"\d+")
 
 
 def caller() -> str:
-    """Who asks, as far as it is known without a query: a token that was good a while ago, a session of ours, an address."""
+    """Who asks, as far as it is known without a query: a token that was good a while ago, a session, a browser, an address."""
     sha256 = bearer_sha256()
     if sha256 is not None and is_known(sha256):
         return f"token:{sha256.hex()[:32]}"
     session_id = session.get("session")
     if sha256 is None and isinstance(session_id, int):
         return f"session:{session_id}"
+    user = known_user()
+    if user is not None:
+        return f"known:{hashlib.sha256(user.encode(errors='surrogatepass')).hexdigest()[:32]}"
     return address()
 
 
@@ -56,7 +63,7 @@ def init_app(app: Flask) -> None:
                 FAILED_SIGN_INS,
                 key_function=address,
                 scope="login",
-                exempt_when=lambda: (request.path, request.method) != (LOGIN_PATH, "POST"),
+                exempt_when=lambda: not _is_stranger_signing_in(),
                 deduct_when=lambda response: response.status_code == 401,
                 error_message=_detail,
             ),
@@ -76,6 +83,15 @@ def init_app(app: Flask) -> None:
 def times(limits: str, factor: int) -> str:
     """Limits so many times as high: ``600/minute;50/second`` becomes ``6000/minute;500/second``."""
     return _NUMBER.sub(lambda found: str(int(found[0]) * factor), limits)
+
+
+def _is_stranger_signing_in() -> bool:
+    if (request.path, request.method) != (LOGIN_PATH, "POST"):
+        return False
+    try:
+        return not is_known_browser(request.form.get("name", ""))
+    except HTTPException:  # The form cannot be read; whoever reads it next says so.
+        return True
 
 
 def _is_ingest() -> bool:

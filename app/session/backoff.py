@@ -1,8 +1,9 @@
 """Slowing down guesses: after a few failures, each further one doubles the wait.
 
-Counted three ways: per user and address, per address alone, and per user from whatever address. The last is bounded, so that
-nobody can keep a user out by failing on purpose: the wait is short, and a browser that signed in as this user before does not
-wait for it at all (the "device cookie" of OWASP's authentication cheat sheet).
+Strangers' failures are counted three ways: per user and address, per address alone, and per user from whatever address. A
+browser that signed in as this user before (the "device cookie" of OWASP's authentication cheat sheet) has counts of its own and
+waits for none of those, so that nobody can keep a user out by failing on purpose: not from anywhere, and not from the address
+that the user's office shares.
 """
 
 import hashlib
@@ -43,11 +44,19 @@ class Guesser:
 
     @property
     def counts(self) -> tuple[_Count, ...]:
-        """What this guesser's failures count for, and waits for."""
-        both = _Count(_hashed("both", f"{self.user}\n{self.address}"), FREE_FAILURES, LONGEST_WAIT_S)
-        address = _Count(_hashed("address", self.address), FREE_FAILURES_OF_ADDRESS, LONGEST_WAIT_S)
-        user = _Count(_hashed("user", self.user), FREE_FAILURES_OF_USER, LONGEST_WAIT_OF_USER_S)
-        return (both, address) if self.is_known else (both, address, user)
+        """What this guesser's failures count for, and waits for; the first is forgotten after the right password."""
+        pair = f"{self.user}\n{self.address}"
+        if self.is_known:
+            # The second is for who has stolen such a browser's cookie and comes from many addresses.
+            return (
+                _Count(_hashed("known", pair), FREE_FAILURES, LONGEST_WAIT_S),
+                _Count(_hashed("known-user", self.user), FREE_FAILURES_OF_USER, LONGEST_WAIT_OF_USER_S),
+            )
+        return (
+            _Count(_hashed("both", pair), FREE_FAILURES, LONGEST_WAIT_S),
+            _Count(_hashed("address", self.address), FREE_FAILURES_OF_ADDRESS, LONGEST_WAIT_S),
+            _Count(_hashed("user", self.user), FREE_FAILURES_OF_USER, LONGEST_WAIT_OF_USER_S),
+        )
 
 
 def _hashed(kind: str, content: str) -> str:
@@ -89,10 +98,15 @@ def forget(redis: Redis, guesser: Guesser) -> None:
 
 def is_known_browser(user: str) -> bool:
     """Whether the current request comes from a browser in which this user signed in before."""
+    return known_user() == user
+
+
+def known_user() -> str | None:
+    """Who signed in before in the browser that the current request comes from; only ``/login`` is told."""
     try:
-        return bool(_serializer().loads(request.cookies.get(KNOWN_COOKIE, "")) == user)
+        return str(_serializer().loads(request.cookies.get(KNOWN_COOKIE, "")))
     except BadSignature:
-        return False
+        return None
 
 
 def remember_browser(response: Response, user: str) -> Response:

@@ -12,7 +12,7 @@ from redis import Redis
 from sqlalchemy import Engine, text
 
 from app import create_app
-from app.session.backoff import FREE_FAILURES_OF_USER, Guesser, note_failure, wait_left_s
+from app.session.backoff import FREE_FAILURES, FREE_FAILURES_OF_USER, Guesser, note_failure, wait_left_s
 from app.session.identity import sessions_alive
 from streamgauge.settings import WebSettings
 from tests.support.signed_in import PASSWORD, add_bearer, add_people, csrf_token, send, send_login, sign_in
@@ -206,6 +206,47 @@ def test_a_guessed_account_is_slow_for_strangers_but_never_for_its_own_browser(a
     stolen = app.test_client()
     stolen.set_cookie("streamgauge_known", "ImR1dHki.forged", path="/login")
     assert send_login(stolen, "duty", PASSWORD).status_code == 429
+
+
+def test_nobody_at_the_same_address_can_keep_a_known_browser_out(app: Flask, redis: Redis) -> None:
+    own, office = sign_in(app, "duty"), "127.0.0.1"
+    assert send(own, "/logout").status_code == 303
+    for number in range(30):
+        note_failure(redis, Guesser(f"nobody-{number}", office))
+        note_failure(redis, Guesser("duty", office))
+    assert send_login(app.test_client(), "guest", PASSWORD).status_code == 429
+    assert send_login(app.test_client(), "duty", PASSWORD).status_code == 429
+    assert send_login(own, "duty", PASSWORD).status_code == 303
+    # What it guesses wrongly itself costs it time, and a cookie that was stolen opens no way to guess from many addresses.
+    for _ in range(FREE_FAILURES + 1):
+        note_failure(redis, Guesser("duty", office, is_known=True))
+    assert send(own, "/logout").status_code == 303
+    assert send_login(own, "duty", PASSWORD).status_code == 429
+    for number in range(FREE_FAILURES_OF_USER + 1):
+        note_failure(redis, Guesser("duty", f"192.0.2.{number}", is_known=True))
+    assert 0 < wait_left_s(redis, Guesser("duty", "198.51.100.7", is_known=True)) <= 60
+
+
+def test_the_limits_of_an_address_are_not_those_of_its_known_browsers(
+    engine: Engine, redis: Redis, settings: WebSettings
+) -> None:
+    app = create_app(replace(settings, rate_limit="50/minute"))
+    add_people(engine, ("duty", "operator"))
+    own, stranger = sign_in(app, "duty"), app.test_client()
+    assert send(own, "/logout").status_code == 303
+    form = {"csrf_token": csrf_token(stranger.get("/login").text), "password": "x"}
+    failed = [stranger.post("/login", data={**form, "name": f"user-{number}"}).status_code for number in range(60)]
+    assert failed[-1] == 429
+    assert stranger.get("/login").status_code == 429
+    for key in redis.keys("streamgauge:login:*"):
+        redis.delete(key)
+    assert send_login(own, "duty", PASSWORD).status_code == 303
+    too_large = {
+        "data": b"name=" + b"x" * (3 * settings.max_message_bytes),
+        "content_type": "application/x-www-form-urlencoded",
+    }
+    assert own.post("/login", **too_large).status_code == 413
+    app.extensions["streamgauge_connections"].close()
 
 
 def test_requests_are_counted_per_token_session_and_address(
