@@ -223,6 +223,11 @@ def test_all_pages_of_all_stations_are_everything_once(client: FlaskClient) -> N
         assert len(ids) == len(set(ids)) == ROWS + ROWS // 2 + 30 + 15, order
 
 
+@pytest.mark.parametrize("order", ["phenomenonTime\tdesc", "phenomenonTime  DESC", " resultTime\n desc "])
+def test_pages_go_on_downwards_however_the_order_is_spaced(client: FlaskClient, order: str) -> None:
+    assert all_ids(client, order) == all_ids(client, "phenomenonTime desc")
+
+
 def all_ids(client: FlaskClient, order: str) -> list[str]:
     options = {"$top": "67", "$select": "id", "$filter": "result gt 0"} | ({"$orderby": order} if order else {})
     answer = client.get(f"{ROOT}/Observations", query_string=options).json
@@ -330,6 +335,12 @@ REQUESTS = (
     ("Things?$filter=name eq '%00'", 400),
     ("Things?$filter=id eq 99999999999999999999999999", 200),
     ("Things?$filter=id eq 1e999", 400),
+    ("Things?$filter=id eq " + "9" * 400, 400),
+    ("Things?$filter=id in (1," + "9" * 400 + ")", 400),
+    ("Observations?$filter=result gt -" + "9" * 400, 400),
+    ("Things?$filter=id eq " + "9" * 3_900, 400),
+    ("Observations('1-1---5')", 404),
+    ("Observations?$skiptoken=1-1---5", 400),
     ("Datastreams(9)/Observations?$filter=result div 0 gt 1", 400),
     ("Datastreams(9)/Observations?$filter=phenomenonTime gt 2026-13-45T00:00:00Z", 400),
     ("Things?$orderby=name sideways", 400),

@@ -1,5 +1,6 @@
 """``$filter`` and ``$orderby`` as SQL with bound values (OGC 18-088, 9.3.3.5: built-in operators and functions)."""
 
+import contextlib
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -231,9 +232,7 @@ class _Translation:
         if isinstance(value, bool):
             return Expression("true" if value else "false", BOOL)
         if isinstance(value, int | float):
-            if not math.isfinite(value):
-                raise BadQuery(f"{node.val!r} is out of range")
-            return Expression(f"CAST({self._bound.add(value)} AS float8)", NUMBER)
+            return Expression(f"CAST({self._bound.add(_finite(value))} AS float8)", NUMBER)
         if isinstance(node, ast.DateTime | ast.Date):
             time = value if isinstance(value, datetime) else datetime.combine(value, datetime.min.time())
             time = time if time.tzinfo else time.replace(tzinfo=UTC)
@@ -310,6 +309,14 @@ def _path(node: Any) -> list[str]:
     if isinstance(node, ast.Identifier):
         return [str(cast("Any", node).full_name())]
     return [*_path(node.owner), node.attr]
+
+
+def _finite(value: float) -> float:
+    """A number as all are compared; Python's whole numbers know no end, and its floats have one."""
+    with contextlib.suppress(OverflowError):
+        if math.isfinite(found := float(value)):
+            return found
+    raise BadQuery("a number is out of range")
 
 
 _NUMBER = r"[+-]?\d{1,9}(?:\.\d{1,15})?"

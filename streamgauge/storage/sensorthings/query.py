@@ -1,5 +1,6 @@
 """Rows of entities: one by its number, or a page of a set."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -205,7 +206,7 @@ def _conditions(query: Query, bound: Bound) -> str:
     if key.time_us is not None:
         parts.append(f"readings.time = {bound.add(from_microseconds(key.time_us))}")
     if query.after is not None:
-        parts += _after(query.after, query.order.lower().endswith(" desc"), bound)
+        parts += _after(query.after, query.order.lower().split()[-1:] == ["desc"], bound)
     if query.filter:
         parts.append(parse_filter(entity, query.filter, bound))
     return " AND ".join(parts) or "true"
@@ -239,15 +240,14 @@ def datastream_key(number: int) -> Key | None:
 
 EARLIEST_US = -62_135_596_800_000_000
 LATEST_US = 253_402_300_799_999_999
+_OBSERVATION_ID = re.compile(r"([0-9]{1,19})-([0-9]{1,3})-(-?[0-9]{1,18})")
 
 
 def observation_key(text_of_id: str) -> Key | None:
     """What an Observation's id says; None if it is none of ours."""
-    parts = text_of_id.split("-", 2)
-    if len(parts) != 3 or not all(part.lstrip("-").isascii() and part.lstrip("-").isdecimal() for part in parts):
+    parts = _OBSERVATION_ID.fullmatch(text_of_id)
+    if parts is None:
         return None
-    if any(len(part) > 19 for part in parts):
-        return None
-    device, quantity, time_us = (int(part) for part in parts)
+    device, quantity, time_us = (int(part) for part in parts.groups())
     known = quantity in ALL_QUANTITIES and 0 <= device < 2**63 and EARLIEST_US <= time_us <= LATEST_US
     return Key(device, quantity, time_us) if known else None
