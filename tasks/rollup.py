@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import orjson
@@ -70,8 +70,9 @@ class Pace:
     def __init__(self, first: int, most: int) -> None:
         self.amount, self._most = first, most
 
-    def took(self, seconds: float) -> None:
-        """Learn from a step: at most four times more or less than it."""
+    def took(self, seconds: float, fits: int | None = None) -> None:
+        """Learn from a step: at most four times more or less than it, or than as much of it as was not too many readings."""
+        self.amount = min(self.amount, fits or self.amount)
         factor = min(4.0, max(0.25, STEP_S / max(seconds, 1e-3)))
         self.amount = max(1, min(self._most, int(self.amount * factor)))
 
@@ -106,7 +107,7 @@ def roll_on(
             if made is None:
                 break
             took_s = time.monotonic() - started_s
-            pace.took(took_s)
+            pace.took(took_s, made.fits)
             _count(done, made)
             tell(done)
             rest(took_s)
@@ -124,14 +125,14 @@ def roll_anew(engine: Engine, device_ids: Sequence[int] | None, tell: Callable[[
     while True:
         started_s = time.monotonic()
         with engine.begin() as connection:
-            through, window = read_through(connection), next_window(connection, at, pace.amount)
-            if through is None or window is None or window[0] >= through:
-                return done
             ids = all_devices(connection) if device_ids is None else device_ids
-            made = roll_up(connection, ids, window[0], min(window[1], through))
-        at = window[1]
-        pace.took(time.monotonic() - started_s)
-        _count(done, Step(readings=made.readings, hours=made.hours, through=at))
+            through, window = read_through(connection), next_window(connection, ids, at, pace.amount)
+            if through is None or window is None or window.since >= through:
+                return done
+            made = roll_up(connection, ids, window.since, min(window.until, through))
+        at = window.until
+        pace.took(time.monotonic() - started_s, window.fits)
+        _count(done, replace(made, through=at))
         tell(done)
 
 

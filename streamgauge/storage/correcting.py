@@ -11,7 +11,7 @@ from streamgauge.quality.flags import Flag
 from streamgauge.reading import QUANTITIES
 from streamgauge.storage.audit import write_audit
 from streamgauge.storage.context import lock_devices
-from streamgauge.storage.rollup import mark_hours
+from streamgauge.storage.rollup import hold_steps, mark_hours
 
 MAX_NOTE_CHARACTERS = 1_000
 MOST_OF_A_STATION = 1_000
@@ -108,6 +108,7 @@ def make_correction(connection: Connection, *, device_id: int, device: str, chan
             it begins, ``quantity``, ``flag`` or ``note`` if that cannot be, ``many`` if the station has too many.
     """
     _check(change)
+    hold_steps(connection)
     lock_devices(connection, [device_id])
     if connection.execute(_COUNT, {"device_id": device_id}).scalar_one() >= MOST_OF_A_STATION:
         raise CorrectionRefused("many")
@@ -121,6 +122,7 @@ def make_correction(connection: Connection, *, device_id: int, device: str, chan
 
 def undo_correction(connection: Connection, *, device_id: int, device: str, correction_id: int, actor: str) -> bool:
     """Undo one of a device's corrections: what it covered counts as before. False if there is none that counts."""
+    hold_steps(connection)
     lock_devices(connection, [device_id])
     values = {"id": correction_id, "device_id": device_id, "by": actor}
     row = connection.execute(_UNDO, values).mappings().one_or_none()

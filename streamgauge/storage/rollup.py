@@ -15,12 +15,14 @@ Why no change is missed. All times are Postgres's own.
 * Steps run one after the other (``ROLLUP_LOCK``). Two at once could roll up the same hour, and the one with the older snapshot
   could write last.
 * A mark at or after ``through`` may be dropped: the advance reads that hour later.
+* A correction keeps steps away until it is committed (``hold_steps``), so it need mark no more than the hours that are rolled up:
+  an hour before ``through`` with a reading that is not rolled up has its mark, and steps after the correction see it.
 
 Charts of years read days (``readings_daily``; UTC). A step works the days of its hours out anew, in its transaction.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -37,9 +39,13 @@ ROLLUP_LOCK = 0x5347_0008  # "SG", 8: one key of ours among Postgres's advisory 
 LAG = timedelta(hours=2)
 MARK_AGE = timedelta(hours=1)
 DEVICES_AT_ONCE = 500
+HOURS_AT_ONCE = 500
+MOST_READINGS = 500_000
+"""A step takes on fewer hours where there are more readings than this, but an hour at least."""
 MOMENT = timedelta(microseconds=1)
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
+_HOLD = text("SELECT pg_advisory_xact_lock_shared(:key)")
 _THROUGH = text("SELECT (SELECT through FROM rollup_state) AS through, now() AS now")
 _ADVANCE = text("""
 INSERT INTO rollup_state (id, through) VALUES (1, :through) ON CONFLICT (id) DO UPDATE SET through = EXCLUDED.through
@@ -58,9 +64,14 @@ WHERE time < now() - make_interval(secs => {MARK_AGE.total_seconds():.0f})
 """)
 _MARK_RANGE = text("""
 INSERT INTO rollup_pending (device_id, hour)
-SELECT :id, hour FROM generate_series(
-    date_trunc('hour', greatest(CAST(:first AS timestamptz), (SELECT min(time) FROM readings WHERE device_id = :id)), 'UTC'),
-    least(CAST(:last AS timestamptz), now()), interval '1 hour') AS hour
+SELECT DISTINCT device_id, hour FROM readings_hourly
+WHERE device_id = :id AND hour >= date_trunc('hour', CAST(:first AS timestamptz), 'UTC') AND hour <= :last
+""")
+_COUNT = text("""
+SELECT count(*) FROM (
+    SELECT FROM unnest(CAST(:ids AS bigint[])) AS device(id) CROSS JOIN LATERAL (
+        SELECT FROM readings WHERE device_id = device.id AND time >= :since AND time < :until) AS reading
+    LIMIT :most) AS found
 """)
 _DROP_EARLY = text("""
 DELETE FROM rollup_pending WHERE id IN (
@@ -125,11 +136,13 @@ class Step:
         readings: how many it read.
         hours: how many hours of devices and quantities it wrote.
         through: how far the roll-up is now; of a step over marked hours how far it was.
+        fits: of as many hours or marks as were asked for, how many a step can take on here.
     """
 
     readings: int
     hours: int
     through: datetime | None
+    fits: int
 
 
 def read_through(connection: Connection) -> datetime | None:
@@ -154,16 +167,22 @@ def mark_readings(connection: Connection, device_ids: Sequence[int], times: Sequ
         connection.execute(_MARK_THESE, {"ids": list(device_ids), "times": list(times)})
 
 
+def hold_steps(connection: Connection) -> None:
+    """Wait for the step that is under way, about a second, and keep further ones away until this transaction ends."""
+    connection.execute(_HOLD, {"key": ROLLUP_LOCK})
+
+
 def mark_hours(connection: Connection, device_id: int, first: datetime, last: datetime) -> None:
-    """Mark every hour of a device in [first, last], as after a correction; hours before its first reading are left out.
+    """Mark every hour of a device in [first, last] that is rolled up, as after a correction.
 
     Args:
-        connection: in the transaction that changes them, after it took the device's lock (``context.lock_devices``): a reading
-            that a worker is about to store is there then, or comes after the correction.
+        connection: in the transaction that changes them; one that has ``hold_steps`` and then the device's lock
+            (``context.lock_devices``) makes live readings wait for no step.
         device_id: ``devices.id``.
         first: aware.
         last: aware, inclusive.
     """
+    hold_steps(connection)
     connection.execute(_MARK_RANGE, {"id": device_id, "first": first, "last": last})
 
 
@@ -178,21 +197,42 @@ def horizon(connection: Connection) -> datetime:
     return floor_hour(now - LAG)
 
 
-def next_window(connection: Connection, since: datetime | None, hours: int) -> tuple[datetime, datetime] | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """What a step takes on: [since, until), and of as many hours as were asked for, how many fit (``MOST_READINGS``)."""
+
+    since: datetime
+    until: datetime
+    fits: int
+
+
+def next_window(connection: Connection, device_ids: Sequence[int], since: datetime | None, hours: int) -> Window | None:
     """The next hours to roll up: at most so many, of one month, none of a month that has no partition; None: it is up to date.
 
     Args:
         connection: an open connection.
+        device_ids: of these devices.
         since: where to begin; None for the beginning of the record.
-        hours: most hours.
+        hours: most hours; fewer where there are many readings.
     """
     end = horizon(connection)
     for month in existing_months(connection):
         begin = max(month, since or month)
-        until = min(next_month(month), end, begin + hours * HOUR)
-        if begin < until:
-            return begin, until
+        last = min(next_month(month), end)
+        if begin < last:
+            fits = _fitting(connection, device_ids, begin, min(last, begin + hours * HOUR), hours)
+            return Window(since=begin, until=min(last, begin + fits * HOUR), fits=fits)
     return None
+
+
+def _fitting(connection: Connection, device_ids: Sequence[int], since: datetime, until: datetime, asked: int) -> int:
+    """How many hours from ``since`` hold no more than ``MOST_READINGS``, about: a year of few may be followed by one of many."""
+    values = {"ids": list(device_ids), "since": since, "most": MOST_READINGS + 1}
+    hours = min(asked, -((since - until) // HOUR))
+    while hours > 1 and connection.execute(_COUNT, {**values, "until": until}).scalar_one() > MOST_READINGS:
+        asked = hours = max(1, hours // 4)
+        until = since + hours * HOUR
+    return asked
 
 
 def advance(connection: Connection, hours: int) -> Step | None:
@@ -203,17 +243,17 @@ def advance(connection: Connection, hours: int) -> Step | None:
         hours: most hours.
     """
     connection.execute(_LOCK, {"key": ROLLUP_LOCK})
-    through = read_through(connection)
-    window = next_window(connection, through, hours)
+    through, devices = read_through(connection), all_devices(connection)
+    window = next_window(connection, devices, through, hours)
     if window is None:
         # Months without a partition hold no reading: they count as rolled up.
         end = horizon(connection)
         if through is None or through < end:
             connection.execute(_ADVANCE, {"through": end})
         return None
-    step = roll_up(connection, all_devices(connection), *window)
-    connection.execute(_ADVANCE, {"through": window[1]})
-    return Step(readings=step.readings, hours=step.hours, through=window[1])
+    step = roll_up(connection, devices, window.since, window.until)
+    connection.execute(_ADVANCE, {"through": window.until})
+    return replace(step, through=window.until, fits=window.fits)
 
 
 def roll_up(connection: Connection, device_ids: Sequence[int], since: datetime, until: datetime) -> Step:
@@ -230,7 +270,7 @@ def roll_up(connection: Connection, device_ids: Sequence[int], since: datetime, 
         connection.execute(_DELETE_DAYS_OF_SPAN, days)
         connection.execute(_DAYS_OF_SPAN, days)
         readings, written = readings + len(stretch.time_us), written + len(hours["n"])
-    return Step(readings=readings, hours=written, through=read_through(connection))
+    return Step(readings=readings, hours=written, through=read_through(connection), fits=(until - since) // HOUR)
 
 
 def roll_up_marked(connection: Connection, most: int) -> Step | None:
@@ -245,15 +285,19 @@ def roll_up_marked(connection: Connection, most: int) -> Step | None:
     device_id, hour_us = _take(connection, most)
     through = read_through(connection)
     if not len(device_id):
-        return Step(readings=0, hours=0, through=through) if dropped else None
-    stretch = read_hours(connection, device_id, hour_us)
-    hours = hours_of(stretch)
+        return Step(readings=0, hours=0, through=through, fits=most) if dropped else None
     values = {"ids": device_id.tolist(), "hours": timestamps(hour_us)}
     connection.execute(_DELETE_HOURS, values)
-    _insert(connection, hours)
+    readings = written = 0
+    for first in range(0, len(device_id), HOURS_AT_ONCE):
+        some = slice(first, first + HOURS_AT_ONCE)
+        stretch = read_hours(connection, device_id[some], hour_us[some])
+        hours = hours_of(stretch)
+        _insert(connection, hours)
+        readings, written = readings + len(stretch.time_us), written + len(hours["n"])
     connection.execute(_DELETE_DAYS_OF_HOURS, values)
     connection.execute(_DAYS_OF_HOURS, values)
-    return Step(readings=len(stretch.time_us), hours=len(hours["n"]), through=through)
+    return Step(readings=readings, hours=written, through=through, fits=most)
 
 
 def _take(connection: Connection, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

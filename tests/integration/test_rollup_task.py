@@ -16,8 +16,17 @@ from sqlalchemy import Engine, event, text
 from streamgauge.storage.context import lock_devices
 from streamgauge.storage.devices import register_devices
 from streamgauge.storage.partitions import make_partitions, month_of
-from streamgauge.storage.rollup import advance, count_pending, horizon, mark_hours, read_through, roll_up_marked
-from tasks.rollup import Pace, main, roll_on
+from streamgauge.storage.rollup import (
+    advance,
+    count_pending,
+    horizon,
+    mark_hours,
+    mark_readings,
+    next_window,
+    read_through,
+    roll_up_marked,
+)
+from tasks.rollup import STEP_S, Pace, main, roll_on
 from tests.integration.test_rollup import differences
 from tests.support.ingest import ingest, series, services
 
@@ -118,7 +127,7 @@ def test_a_late_reading_whose_writer_is_still_at_work_is_not_missed(old_readings
         lock_devices(writer, [1])
         insert = "INSERT INTO readings (device_id, time, level_m, flags, received_at) VALUES (1, :t, 9.5, '{}', now())"
         writer.execute(text(insert), {"t": moment})
-        mark_hours(writer, 1, moment, moment)
+        mark_readings(writer, [1], [moment])
         assert roll_on(old_readings).steps == 0, "nobody sees it yet"
     writer.close()
     assert roll_on(old_readings, rest=lambda _s: None).steps == 1
@@ -152,10 +161,56 @@ def test_two_steps_at_once_take_turns(old_readings: Engine) -> None:
     assert differences(old_readings) == []
 
 
+def test_a_correction_marks_what_is_rolled_up_and_no_hour_more(old_readings: Engine) -> None:
+    ancient = datetime(1970, 1, 1, tzinfo=UTC)
+    with old_readings.begin() as connection:
+        register_devices(connection, ["never-heard"])
+        make_partitions(connection, [ancient])
+        insert = "INSERT INTO readings (device_id, time, level_m, flags, received_at) VALUES (1, :t, 9.5, '{}', now())"
+        connection.execute(text(insert), {"t": ancient})
+        mark_hours(connection, 1, ancient, NOW)
+        assert count_pending(connection, 9) == 0, "steps see the correction when they come to these hours"
+    roll_on(old_readings, rest=lambda _s: None)
+    with old_readings.begin() as connection:
+        mark_hours(connection, 4, datetime(1900, 1, 1, tzinfo=UTC), NOW)
+        assert count_pending(connection, 9) == 0, "there is no reading of it"
+        mark_hours(connection, 1, datetime(1900, 1, 1, tzinfo=UTC), NOW)
+        assert 950 < count_pending(connection, 9_999) < 965
+    with old_readings.begin() as connection:
+        connection.execute(text("DROP TABLE readings_1970_01"))
+
+
+def test_a_correction_is_not_missed_by_a_step_that_is_under_way(old_readings: Engine) -> None:
+    writer = old_readings.connect()
+    transaction = writer.begin()
+    insert = (
+        "INSERT INTO corrections (device_id, quantity, first, last, shift, note, made_by) "
+        "VALUES (1, 'level_m', :first, :last, 5, '', '')"
+    )
+    mark_hours(writer, 1, OLD, NOW)
+    writer.execute(text(insert), {"first": OLD, "last": NOW})
+    ended: list[bool] = []
+
+    def step() -> None:
+        roll_on(old_readings, rest=lambda _s: None)
+        ended.append(True)
+
+    thread = threading.Thread(target=step)
+    thread.start()
+    time.sleep(0.3)
+    assert not ended, "a step waits for the correction"
+    transaction.commit()
+    writer.close()
+    thread.join(20)
+    assert reached(old_readings)
+    assert differences(old_readings) == []
+
+
 def test_hours_without_readings_go_and_marks_that_are_early_do_too(old_readings: Engine) -> None:
     with old_readings.begin() as connection:
-        mark_hours(connection, 2, OLD, NOW)
-        assert count_pending(connection, 5_000) > 950
+        hours = [NOW - timedelta(hours=number) for number in range(2, 900)]
+        mark_readings(connection, [2] * len(hours), hours)
+        assert count_pending(connection, 5_000) == 898
     roll_on(old_readings, rest=lambda _s: None)
     gone = NOW - timedelta(days=5)
     with old_readings.begin() as connection:
@@ -178,6 +233,27 @@ def test_a_live_reading_costs_the_roll_up_no_statement_and_a_late_one_is_marked(
     assert len([statement for statement in statements if "rollup" in statement]) == 1
     with engine.connect() as connection:
         assert 1 <= count_pending(connection, 9) <= 2
+
+
+def test_a_step_takes_on_fewer_hours_where_there_are_more_readings(
+    old_readings: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamgauge.storage.rollup.MOST_READINGS", 60)
+    begins = month_of(NOW)
+    with old_readings.begin() as connection:
+        window = next_window(connection, [1, 2, 3], begins - timedelta(days=9), 24 * 31)
+        assert window is not None
+        assert (window.until - window.since, window.fits) == (timedelta(hours=3), 3), "216, 54, 13, 3"
+        alone = next_window(connection, [1], begins - timedelta(days=9), 40)
+        assert alone is not None
+        assert alone.fits == 10
+        few = next_window(connection, [9], begins - timedelta(hours=5), 40)
+        assert few is not None
+        assert (few.until, few.fits) == (begins, 40), "the month's end says nothing of how much fits"
+    done = roll_on(old_readings, rest=lambda _s: None)
+    assert done.readings / done.steps < 61
+    assert reached(old_readings)
+    assert differences(old_readings) == []
 
 
 def test_by_hand_everything_or_one_station_is_rolled_up_anew(
@@ -217,3 +293,6 @@ def test_the_pace_finds_how_much_fits_into_a_step() -> None:
     for _ in range(9):
         pace.took(60)
     assert pace.amount == 1
+    pace = Pace(700, 1_000)
+    pace.took(STEP_S, fits=10)
+    assert pace.amount == 10
