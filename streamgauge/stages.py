@@ -81,6 +81,8 @@ def read_stages(value: object) -> tuple[Stage, ...]:
     for lower, higher in itertools.pairwise(found):
         if not lower.level_m < higher.level_m:
             problems.append(f"{higher.name} must lie above {lower.name}")
+        if higher.severity < lower.severity:
+            problems.append(f"{higher.name} must not be milder than {lower.name}, which lies below it")
     if len({stage.name for stage in found}) < len(found):
         problems.append("two stages have the same name")
     if problems:

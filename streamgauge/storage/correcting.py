@@ -17,6 +17,8 @@ MAX_NOTE_CHARACTERS = 1_000
 MOST_OF_A_STATION = 1_000
 """Corrections that count, of one station: each costs every chart of it a little."""
 SAMPLES = 5
+TWICE_WITHIN_S = 600
+"""The same correction by the same person within so long is a form that was sent twice."""
 FLAGS = (Flag.GOOD, Flag.NOT_EVALUATED, Flag.SUSPECT, Flag.FAIL)
 
 _COLUMNS = "id, quantity, first, last, flag, value, shift, note, made_by, made_at, undone_by, undone_at"
@@ -28,9 +30,18 @@ _UNDO = text(f"""
 UPDATE corrections SET undone_by = :by, undone_at = now()
 WHERE id = :id AND device_id = :device_id AND undone_at IS NULL RETURNING {_COLUMNS}
 """)
+_SAME = text("""
+SELECT id FROM corrections WHERE device_id = :device_id AND quantity = :quantity AND first = :first AND last = :last
+    AND flag IS NOT DISTINCT FROM CAST(:flag AS smallint) AND value IS NOT DISTINCT FROM CAST(:value AS double precision)
+    AND shift IS NOT DISTINCT FROM CAST(:shift AS double precision) AND note = :note AND made_by = :made_by
+    AND undone_at IS NULL AND made_at > now() - make_interval(secs => :within)
+LIMIT 1
+""")
 _LIST = text(f"""
 SELECT {_COLUMNS} FROM corrections WHERE device_id = :device_id AND id < :before ORDER BY id DESC LIMIT :limit
 """)
+_STAMP = text("UPDATE devices SET silence_limit_s = silence_limit_s WHERE id = :device_id")
+"""Changes nothing but the row's stamp: whoever keeps something of the station reads it again (``read_registered``)."""
 _COUNT = text("SELECT count(*) FROM corrections WHERE device_id = :device_id AND undone_at IS NULL")
 
 
@@ -98,10 +109,10 @@ def preview(connection: Connection, device_id: int, change: Change) -> Covered:
 
 
 def make_correction(connection: Connection, *, device_id: int, device: str, change: Change, actor: str) -> int:
-    """Make a correction, with its line in the audit log.
+    """Make a correction, with its line in the audit log. A form that is sent twice makes one.
 
     Returns:
-        Its number.
+        Its number; that of the same one, if the same person has just made it.
 
     Raises:
         CorrectionRefused: ``nothing`` if it changes nothing, ``both`` if it has a value and a shift, ``range`` if it ends before
@@ -110,10 +121,14 @@ def make_correction(connection: Connection, *, device_id: int, device: str, chan
     _check(change)
     hold_steps(connection)
     lock_devices(connection, [device_id])
+    values = {**asdict(change), "device_id": device_id, "made_by": actor}
+    same = connection.execute(_SAME, {**values, "within": TWICE_WITHIN_S}).scalar_one_or_none()
+    if same is not None:
+        return int(same)
     if connection.execute(_COUNT, {"device_id": device_id}).scalar_one() >= MOST_OF_A_STATION:
         raise CorrectionRefused("many")
-    values = {**asdict(change), "device_id": device_id, "made_by": actor}
     number = int(connection.execute(_INSERT, values).scalar_one())
+    connection.execute(_STAMP, {"device_id": device_id})
     mark_hours(connection, device_id, change.first, change.last)
     subject = f"device {device}"
     write_audit(connection, actor=actor, action="correction.make", subject=subject, after=_said(number, change))
@@ -129,6 +144,7 @@ def undo_correction(connection: Connection, *, device_id: int, device: str, corr
     if row is None:
         return False
     undone = Correction(**row)
+    connection.execute(_STAMP, {"device_id": device_id})
     mark_hours(connection, device_id, undone.first, undone.last)
     subject = f"device {device}"
     write_audit(connection, actor=actor, action="correction.undo", subject=subject, before=_said(undone.id, undone))

@@ -1,7 +1,9 @@
 """Correcting readings on a real database: seen first, made, read back everywhere, undone; raw values stay."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -86,6 +88,15 @@ def test_what_is_made_counts_and_what_the_sensor_sent_stays(app: Flask, engine: 
     )
 
 
+def test_a_form_that_is_sent_twice_makes_one_correction(app: Flask, engine: Engine) -> None:
+    client = sign_in(app, "duty")
+    for _ in range(2):
+        assert send(client, PAGE, apply="1", **form()).status_code == 303
+    assert len(audited(engine)) == 1
+    send(client, PAGE, apply="1", **form(amount="1,16"))
+    assert len(audited(engine)) == 2
+
+
 def test_undoing_brings_back_what_counted_before(app: Flask, engine: Engine) -> None:
     client = sign_in(app, "duty")
     found = effective(engine)
@@ -118,6 +129,43 @@ def test_times_are_the_stations_and_a_minute_is_a_whole_minute(app: Flask, engin
     assert last - first == timedelta(minutes=1) - timedelta(microseconds=1)
 
 
+BACK = datetime(2026, 10, 25, 1, tzinfo=UTC)
+"""Berlin's clocks go from 03:00 to 02:00."""
+
+
+def named(engine: Engine) -> tuple[datetime, datetime]:
+    with engine.connect() as connection:
+        first, last = connection.execute(text("SELECT first, last FROM corrections")).one()
+    return first, last
+
+
+def test_a_reading_of_the_hour_that_is_shown_twice_is_corrected_and_no_other(app: Flask, engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE devices SET time_zone = 'Europe/Berlin' WHERE name = 'weir'"))
+    client = sign_in(app, "duty")
+    for time in (BACK - timedelta(minutes=30), BACK + timedelta(minutes=30)):
+        page = client.get(PAGE, query_string={"first": time.isoformat(), "last": time.isoformat()}).text
+        first, last = (re.search(rf'name="{name}" value="([^"]+)"', page) for name in ("first", "last"))
+        assert first is not None
+        assert last is not None
+        send(client, PAGE, apply="1", **form(first=unescape(first[1]), last=unescape(last[1])))
+        assert named(engine) == (time, time + timedelta(seconds=1) - timedelta(microseconds=1))
+        with engine.begin() as connection:
+            connection.execute(text("DELETE FROM corrections"))
+    send(client, PAGE, apply="1", **form(first="2026-10-25T02:00", last="2026-10-25T02:59"))
+    assert named(engine) == (BACK - timedelta(hours=1), BACK + timedelta(hours=1) - timedelta(microseconds=1))
+
+
+def test_a_time_that_the_clocks_skip_is_refused(app: Flask, engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE devices SET time_zone = 'Europe/Berlin' WHERE name = 'weir'"))
+    answer = send(sign_in(app, "duty"), PAGE, apply="1", **form(last="2026-03-29T02:30"))
+    assert answer.status_code == 422
+    assert "The clocks here never show this time" in answer.text
+    assert 'value="2026-03-29T02:30"' in answer.text
+    assert audited(engine) == []
+
+
 def test_changed_hours_are_rolled_up_again(app: Flask, engine: Engine) -> None:
     send(sign_in(app, "duty"), PAGE, apply="1", **form())
     with engine.connect() as connection:
@@ -129,9 +177,11 @@ def test_changed_hours_are_rolled_up_again(app: Flask, engine: Engine) -> None:
     [
         ({"quantity": "seq"}, "Choose one of the quantities"),
         ({"quantity": "level_m; DROP TABLE readings"}, "Choose one of the quantities"),
-        ({"first": "yesterday"}, "A time as"),
-        ({"first": "0001-01-01T00:00+14:00"}, "A time as"),
-        ({"last": "9999-12-31T23:59:59-14:00"}, "A time as"),
+        ({"first": "yesterday"}, "A day and a time are needed"),
+        ({"first": "2026-11-21T14:05\0"}, "A day and a time are needed"),
+        ({"last": "2026-11-21"}, "A day and a time are needed"),
+        ({"first": "0001-01-01T00:00+14:00"}, "too far back"),
+        ({"last": "9999-12-31T23:59:59-14:00"}, "too far ahead"),
         ({"first": "2030-01-01T00:00"}, "The end lies before the beginning"),
         ({"flag": "9"}, "Choose one of the qualities"),
         ({"how": "double"}, "Choose what happens"),
