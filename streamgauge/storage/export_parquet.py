@@ -14,8 +14,10 @@ from streamgauge.storage.export_head import described, described_device, meaning
 from streamgauge.storage.history import Selection
 from streamgauge.storage.read_readings import Device
 
+FIRST_GROUP_ROWS = 10_000
+"""The first group is small, so that whoever waits sees it come."""
 ROW_GROUP_ROWS = 100_000
-"""A group holds at least so many rows, but for the last: enough for a reader to skip by, little enough to hold in memory."""
+"""Further ones hold at least so many rows, but for the last: enough for a reader to skip by, little enough to hold in memory."""
 METADATA_KEY = b"streamgauge"
 
 
@@ -48,11 +50,13 @@ def stream_parquet(
     sink = _Sink()
     with parquet.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression="zstd") as writer:
         batches: list[Any] = []
+        least = FIRST_GROUP_ROWS
         for chunk in chunks(engine, selection, named, told=told):
             batches.append(_table(chunk.content, chunk.device, schema))
-            if sum(batch.num_rows for batch in batches) >= ROW_GROUP_ROWS:
+            if sum(batch.num_rows for batch in batches) >= least:
                 writer.write_table(pa.concat_tables(batches), row_group_size=2 * ROW_GROUP_ROWS)
                 batches.clear()
+                least = ROW_GROUP_ROWS
                 yield sink.taken()
         if batches:
             writer.write_table(pa.concat_tables(batches), row_group_size=2 * ROW_GROUP_ROWS)

@@ -2,8 +2,9 @@
 
 Where readings are many, whole hours come from ``readings_hourly``, and whole days from ``readings_daily`` where a bin holds some
 (as far as the roll-up has come, ``rollup_state.through``); what those do not hold yet comes from the readings: what is younger,
-the ends of the stretch that are no whole hours, and hours that wait to be rolled up again. A bin is then a number of whole hours, so that each hour lies in one bin and every bin's lowest and
-highest value are those of the readings. Where there is no roll-up, all comes from the readings, in bounded pieces.
+the ends of the stretch that are no whole hours, and hours that wait to be rolled up again. A bin is then a number of whole hours,
+so that each hour lies in one bin and every bin's lowest and highest value are those of the readings. Where there is no roll-up,
+all comes from the readings, in bounded pieces.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

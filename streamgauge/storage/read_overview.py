@@ -1,12 +1,13 @@
 """What the overview shows: every device with its newest reading, its trend and its last day, without scanning partitions.
 
 Each part is one LATERAL probe of the primary key (device_id, time) per device. Postgres walks the monthly partitions from the
-newest back and stops at the first row, so the cost grows with the number of devices and not with the age of the record.
+newest back and stops at the first row. As it has to plan for each partition that a statement may touch, ten years of them cost
+more than the probes: the newest readings are looked for in the last weeks, and farther back only for stations without any there.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -18,6 +19,7 @@ TREND_WINDOW_S = 1_800
 """The rate of change is a straight line through the undoubted readings of so much time before the newest one …"""
 SPARSE_TREND_WINDOW_S = 10_800
 """… or through so much, for a station that reports less than three times in ``TREND_WINDOW_S``."""
+RECENT = timedelta(days=35)
 SPARKLINE_WINDOW_S = 86_400
 SPARKLINE_BIN_S = 900
 
@@ -82,7 +84,7 @@ LEFT JOIN LATERAL (
     SELECT r.time, r.level_m, (r.flags->>'level_m')::int AS level_flag, r.reasons->'level_m' AS level_reason, r.score,
            r.surprise, r.reasons->'score' AS score_reason, (r.extra->>'{SIMULATED}')::float8 AS simulated,
            r.level_m IS NOT NULL AND coalesce(r.flags->>'level_m', '2') IN ('1', '2') AS usable
-    FROM readings r WHERE r.device_id = d.id ORDER BY r.time DESC LIMIT 1
+    FROM readings r WHERE r.device_id = d.id AND r.time >= CAST(:since AS timestamptz) ORDER BY r.time DESC LIMIT 1
 ) n ON true
 LEFT JOIN LATERAL (
     SELECT count(*) FILTER (WHERE age_h > -:dense_h) AS dense_count,
@@ -92,6 +94,7 @@ LEFT JOIN LATERAL (
         SELECT r.level_m, extract(epoch FROM r.time - n.time)::float8 / 3600 AS age_h
         FROM readings r
         WHERE r.device_id = d.id AND r.time > n.time - make_interval(secs => :sparse_s) AND r.time <= n.time
+          AND r.time >= CAST(:before AS timestamptz)
           AND r.level_m IS NOT NULL AND coalesce(r.flags->>'level_m', '2') IN ('1', '2')
         ORDER BY r.time DESC LIMIT 400
     ) recent
@@ -99,7 +102,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT r.level_m, r.time, coalesce((r.flags->>'level_m')::int, 2) AS flag
     FROM readings r
-    WHERE NOT n.usable AND r.device_id = d.id AND r.time <= n.time
+    WHERE NOT n.usable AND r.device_id = d.id AND r.time <= n.time AND r.time >= CAST(:before AS timestamptz)
       AND r.time > n.time - make_interval(secs => least(d.silence_limit_s, :sparse_s))
       AND r.level_m IS NOT NULL AND coalesce(r.flags->>'level_m', '2') IN ('1', '2', '3')
     ORDER BY coalesce(r.flags->>'level_m', '2') = '3', r.time DESC LIMIT 1
@@ -144,7 +147,21 @@ def read_stations_now(
     elif device_ids is not None:
         chosen += " AND d.id = ANY(CAST(:device_ids AS bigint[]))"
         values["device_ids"] = list(device_ids)
-    rows = connection.execute(text(f"{_NOW} WHERE {chosen} ORDER BY d.name"), values)
+    stations = _read_now(connection, chosen, values, datetime.now(UTC) - RECENT)
+    if silent := [station.device_id for station in stations if station.time is None]:
+        # Heard long ago, or never.
+        further = {**values, "silent": silent}
+        found = _read_now(connection, "d.id = ANY(CAST(:silent AS bigint[]))", further, None)
+        heard = {station.device_id: station for station in found}
+        stations = [heard.get(station.device_id, station) for station in stations]
+    return stations
+
+
+def _read_now(connection: Connection, chosen: str, values: dict[str, Any], since: datetime | None) -> list[StationNow]:
+    """The chosen devices with their newest reading since a time; None: of the whole record."""
+    before = since - timedelta(seconds=SPARSE_TREND_WINDOW_S) if since else "-infinity"
+    bounds = {"since": since or "-infinity", "before": before}
+    rows = connection.execute(text(f"{_NOW} WHERE {chosen} ORDER BY d.name"), values | bounds)
     return [StationNow(**{**row, "stages": sound_stages(row["stages"])}) for row in rows.mappings()]
 
 

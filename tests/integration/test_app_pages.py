@@ -155,7 +155,8 @@ def test_the_overview_probes_keys_and_scans_no_partition(engine: Engine, redis: 
     with engine.connect() as connection:
         connection.execute(text("SET LOCAL enable_seqscan = off"))
         plan = connection.execute(
-            text(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {read_overview._NOW}"), {"dense_h": 0.5, "sparse_s": 10_800}
+            text(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {read_overview._NOW}"),
+            {"dense_h": 0.5, "sparse_s": 10_800, "since": "-infinity", "before": "-infinity"},
         )
         lines = [row[0] for row in plan]
     # Of every partition but the newest nothing was read to find the newest reading.
