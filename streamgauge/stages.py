@@ -158,6 +158,8 @@ def exceedance(level_m: float, ahead: Expectation) -> float:
     """The chance that the level is at or above ``level_m`` at a horizon: half a normal distribution on either side."""
     bound_m = ahead.high_m if level_m >= ahead.expected_m else ahead.low_m
     deviation_m = abs(bound_m - ahead.expected_m) / _BAND_Z
+    if level_m == ahead.expected_m and ahead.low_m < ahead.high_m:
+        return 0.5
     if deviation_m <= 0:
         return 1.0 if ahead.expected_m >= level_m else 0.0
     return 1.0 - NormalDist().cdf((level_m - ahead.expected_m) / deviation_m)

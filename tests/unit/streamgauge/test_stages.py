@@ -92,6 +92,11 @@ def test_the_bounds_are_what_they_say() -> None:
     assert exceedance(1.4, ahead) == pytest.approx(0.05)
     assert exceedance(0.8, ahead) == pytest.approx(0.95)
     assert exceedance(1.0, ahead) == pytest.approx(0.5)
+    one_sided = Expectation(horizon_s=1, expected_m=1.0, low_m=0.0, high_m=1.0)
+    assert exceedance(1.0, one_sided) == 0.5
+    assert exceedance(1.01, one_sided) == 0.0
+    certain = Expectation(horizon_s=1, expected_m=1.0, low_m=1.0, high_m=1.0)
+    assert (exceedance(1.0, certain), exceedance(1.01, certain)) == (1.0, 0.0)
 
 
 @given(st.floats(-5, 5), st.floats(0, 1), st.floats(0, 1), st.floats(-5, 5), st.floats(0, 3))
