@@ -9,6 +9,7 @@ from flask import Flask, url_for
 
 from app import preferences
 from app.measures import measures
+from app.times import field_type
 
 STATIC_MAX_AGE_S = 365 * 86_400
 STATIC = Path(__file__).parent / "static"
@@ -36,8 +37,9 @@ def _context() -> dict[str, object]:
 
 
 def init_app(app: Flask) -> None:
-    """Give templates ``asset``, ``preferences``, ``theme`` and ``measures``, and take preferences."""
+    """Give templates ``asset``, ``preferences``, ``theme``, ``measures`` and the filter ``time_field``, and take preferences."""
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters["time_field"] = field_type
     app.context_processor(_context)
     app.register_blueprint(preferences.blueprint)

@@ -10,6 +10,7 @@ from typing import Any
 from app.i18n import Words
 from app.measures import Measures
 from app.preferences import zone_of
+from app.times import BadTime, read_time
 from streamgauge.storage.alerts import Alert, Event
 
 KINDS = ("stage", "rate", "forecast", "score", "silent", "stuck", "battery", "gateway", "buffer")
@@ -155,10 +156,9 @@ def _is_number(value: object) -> bool:
 
 def _time(value: object) -> datetime | None:
     try:
-        time = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
+        return read_time(value) if isinstance(value, str) else None
+    except BadTime:
         return None
-    return time if time is not None and time.tzinfo is not None and 1900 < time.year < 9000 else None
 
 
 def _by(what: str, who: str | None, when: datetime | None, time_zone: str, t: Words) -> str | None:

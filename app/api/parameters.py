@@ -8,11 +8,18 @@ from datetime import UTC, datetime
 
 from werkzeug.exceptions import BadRequest
 
+from app import times
+from app.times import BadTime, Fault, clamped
 from streamgauge.reading import DEVICE_NAME, from_microseconds, to_microseconds
 
 EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
 LATEST = datetime(9999, 12, 30, tzinfo=UTC)
 MAX_BIN_S = 366 * 86_400
+_FAULTS = {
+    Fault.UNREADABLE: "must be an RFC 3339 time, for example 2018-06-22T12:00:00Z",
+    Fault.NO_OFFSET: "has no offset: add Z for UTC, or for example +07:00",
+    Fault.OUT_OF_RANGE: "is out of range",
+}
 _POSITION = re.compile(r"p(-?[0-9]{1,18})\.([0-9]{1,18})")
 
 
@@ -26,16 +33,9 @@ def read_time(arguments: Mapping[str, str], name: str, default: datetime) -> dat
     if not text:
         return default
     try:
-        # A "+" that was not percent-encoded arrives as a space.
-        time = datetime.fromisoformat(text.replace(" ", "+") if "T" in text.upper() else text)
-    except ValueError:
-        raise BadRequest(f"{name} must be an RFC 3339 time, for example 2018-06-22T12:00:00Z") from None
-    if time.tzinfo is None:
-        raise BadRequest(f"{name} has no offset: add Z for UTC, or for example +07:00")
-    try:
-        return min(max(time.astimezone(UTC), EARLIEST), LATEST)
-    except OverflowError:
-        raise BadRequest(f"{name} is out of range") from None
+        return clamped(times.read_time(text, bounds=None), (EARLIEST, LATEST))
+    except BadTime as bad:
+        raise BadRequest(f"{name} {_FAULTS[bad.fault]}") from None
 
 
 def read_range(arguments: Mapping[str, str]) -> tuple[datetime, datetime]:

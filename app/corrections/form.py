@@ -1,13 +1,13 @@
 """The form of a correction: from what a person types to a change of readings."""
 
 import math
-import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from app.measures import Measures
+from app.times import BadTime, read_last, read_time, written
 from streamgauge.reading import QUANTITIES
 from streamgauge.storage.correcting import FLAGS, MAX_NOTE_CHARACTERS, Change
 
@@ -16,9 +16,6 @@ HOWS = ("leave", "value", "shift")
 """What happens to the value: nothing, another one instead, or something added."""
 MAX_CHARACTERS = 64
 LARGEST = 1e7
-EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-_MINUTE = re.compile(r"\d\d:\d\d$")
-_FRACTION = re.compile(r"\d\d:\d\d:\d\d\.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,23 +38,21 @@ def empty_form(arguments: Mapping[str, str], zone: ZoneInfo) -> Asked:
     if arguments.get("quantity") in QUANTITIES:
         typed["quantity"] = arguments["quantity"]
     for name in ("first", "last"):
-        if (time := _time(arguments.get(name, "")[:MAX_CHARACTERS], zone, last=False)) is not None:
-            typed[name] = written(time, zone)
+        with suppress(BadTime):
+            # With its seconds: without them it would be the whole minute.
+            typed[name] = written(
+                read_time(arguments.get(name, ""), zone, is_end=name == "last"), zone, least="seconds"
+            )
     if not typed["last"]:
         typed["last"] = typed["first"]
     return Asked(typed=typed)
 
 
-def written(time: datetime, zone: ZoneInfo) -> str:
-    """A time as the form's field has it, exact to the microsecond."""
-    local = time.astimezone(zone).replace(tzinfo=None)
-    return local.isoformat(timespec="microseconds" if local.microsecond else "seconds")
-
-
 def read_form(form: Mapping[str, str], zone: ZoneInfo, measures: Measures) -> Asked:
     """Read a form; what was typed stays in it, whatever is wrong.
 
-    A last time without seconds means the whole of its minute, one without a fraction the whole of its second.
+    A last time without seconds means the whole of its minute, one without a fraction the whole of its second. Of a time that the
+    clocks show twice the first means the earlier, the last the later, so that none of it is left out.
 
     Args:
         form: see ``FIELDS``.
@@ -69,11 +64,15 @@ def read_form(form: Mapping[str, str], zone: ZoneInfo, measures: Measures) -> As
     problems: dict[str, str] = {}
     if typed["quantity"] not in QUANTITIES:
         problems["quantity"] = "corrections.bad.quantity"
-    first = _time(typed["first"], zone, last=False)
-    last = _time(typed["last"], zone, last=True)
-    for name, time in (("first", first), ("last", last)):
-        if time is None:
-            problems[name] = "corrections.bad.time"
+    first, last = None, None
+    try:
+        first = read_time(typed["first"], zone)
+    except BadTime as bad:
+        problems["first"] = bad.key
+    try:
+        last = read_last(typed["last"], zone)
+    except BadTime as bad:
+        problems["last"] = bad.key
     if first is not None and last is not None and last < first:
         problems["last"] = "corrections.bad.range"
     flag = _flag(typed["flag"], problems)
@@ -121,17 +120,3 @@ def _amount(typed: Mapping[str, str], measures: Measures, problems: dict[str, st
         problems["amount"] = "corrections.bad.amount"
         return None
     return value / measures.factor if typed["quantity"] == "level_m" else value
-
-
-def _time(text: str, zone: ZoneInfo, *, last: bool) -> datetime | None:
-    if not text or len(text) > MAX_CHARACTERS:
-        return None
-    try:
-        time = datetime.fromisoformat(text.replace(" ", "T", 1) if "T" not in text.upper() else text.replace(" ", "+"))
-        time = (time.replace(tzinfo=zone) if time.tzinfo is None else time).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    if last and not _FRACTION.search(text):
-        span = timedelta(minutes=1) if _MINUTE.search(text) else timedelta(seconds=1)
-        time = time + span - timedelta(microseconds=1)
-    return time if EARLIEST <= time <= LATEST else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -10,6 +10,7 @@ from werkzeug.datastructures import MultiDict
 
 from app.i18n import Words
 from app.preferences import UTC_NAME, zone_of
+from app.times import BadTime, read_time, written
 from streamgauge.reading import QUANTITIES
 from streamgauge.storage.history import MARKS, STEP, Selection
 from streamgauge.storage.read_readings import Device, find_device, read_extent
@@ -22,7 +23,6 @@ SPANS: Mapping[str, timedelta] = {
 }
 ALL, BETWEEN = "all", "between"
 DEFAULT_SPAN = "7d"
-BEGINNING, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 MOST_STATIONS = 20
 MAX_CHARACTERS = 100
 
@@ -34,7 +34,7 @@ class Asked:
     Attributes:
         devices: the stations that there are.
         added: what was typed as one more station and is none.
-        span: one of ``SPANS``, ``ALL`` or ``BETWEEN``; ``first`` and ``until`` as they were typed.
+        span: one of ``SPANS``, ``ALL`` or ``BETWEEN``; ``first`` and ``until`` as the form shows them.
         zone: in which the times were read, and are told.
         selection: None as long as no station is chosen or anything is wrong.
         is_past: the span ends at the newest reading, which is long ago.
@@ -76,9 +76,12 @@ def read_asked(connection: Connection, arguments: MultiDict[str, str], now: date
     if span == BETWEEN:
         if not first and not until:
             # Just chosen: there is something to start from.
-            first = t.moment(now - SPANS[DEFAULT_SPAN], zone).replace(" ", "T")
-            until = t.moment(now, zone).replace(" ", "T")
-        start, end = _between(first, until, zone, now, t, problems)
+            minute = now.replace(second=0, microsecond=0)
+            first, until = written(minute - SPANS[DEFAULT_SPAN], zone), written(minute, zone)
+        start, first = _time(first, zone, "from", now, t, problems)
+        end, until = _time(until, zone, "to", now, t, problems) if until else (now, until)
+        if not {"from", "to"} & set(problems) and start >= end:
+            problems["to"] = t("history.error.order")
     elif span in SPANS or span == ALL:
         start, end, is_past = _span(connection, devices, span, now)
     else:
@@ -128,23 +131,13 @@ def _span(
     return now - SPANS[span], max(now, newest + STEP), False
 
 
-def _between(
-    first: str, until: str, zone: ZoneInfo, now: datetime, t: Words, problems: dict[str, str]
-) -> tuple[datetime, datetime]:
-    start, end = _time(first, zone), _time(until, zone) if until else now
-    for name, time in (("from", start), ("to", end)):
-        if time is None:
-            problems[name] = t("history.error.time")
-    if start is not None and end is not None and start >= end:
-        problems["to"] = t("history.error.order")
-    return start or now, end or now
-
-
-def _time(text: str, zone: ZoneInfo) -> datetime | None:
-    """A time as a form's field or an address writes it: without an offset it is the zone's."""
+def _time(
+    text: str, zone: ZoneInfo, name: str, now: datetime, t: Words, problems: dict[str, str]
+) -> tuple[datetime, str]:
+    """A time of the form or of an address, and how the form shows it: as the zone's clocks do, however it was written."""
     try:
-        time = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-        time = (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return time if BEGINNING <= time <= LATEST else None
+        time = read_time(text, zone, is_end=name == "to")
+    except BadTime as bad:
+        problems[name] = t(bad.key)
+        return now, text
+    return time, written(time, zone)

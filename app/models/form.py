@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from app.preferences import known_zone
+from app.times import BadTime, read_time
 from streamgauge.storage.read_readings import Device
 
 SPANS: Mapping[str, timedelta] = {
@@ -15,7 +15,7 @@ SPANS: Mapping[str, timedelta] = {
 }
 ALL, BETWEEN = "all", "between"
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+BOUNDS = BEGINNING, datetime(2200, 1, 1, tzinfo=UTC)
 CHAMPION = "champion"
 MAX_CHARACTERS = 100
 
@@ -62,11 +62,14 @@ def read_form(form: Mapping[str, str], stations: Sequence[Device], now: datetime
         since_time = now - SPANS[span]
     elif span == BETWEEN:
         zone = known_zone(chosen.time_zone if chosen else "UTC")
-        since_read, until_read = _local(first, zone), _local(until, zone)
-        for name, time in (("from", since_read), ("until", until_read)):
-            if time is None:
-                problems[name] = "rescore.error.time"
-        since_time, until_time = since_read or BEGINNING, until_read or now
+        try:
+            since_time = read_time(first, zone, bounds=BOUNDS)
+        except BadTime as bad:
+            problems["from"] = bad.key
+        try:
+            until_time = read_time(until, zone, is_end=True, bounds=BOUNDS)
+        except BadTime as bad:
+            problems["until"] = bad.key
         if not problems and since_time >= until_time:
             problems["until"] = "rescore.error.order"
     elif span != ALL:
@@ -82,12 +85,3 @@ def read_form(form: Mapping[str, str], stations: Sequence[Device], now: datetime
         until_time=until_time,
         problems=problems,
     )
-
-
-def _local(text: str, zone: ZoneInfo) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(text)
-        time = (time.replace(tzinfo=zone) if time.tzinfo is None else time).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return time if BEGINNING <= time <= LATEST else None

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from app.figures import mapping, mappings, whole
 from app.i18n import Words
 from app.models.presenter import SHORT, moment
+from app.times import BadTime, read_time
 from app.verdict import SURPRISES
 from streamgauge.reading import format_time
 from streamgauge.storage.rescore import Run
@@ -193,10 +194,9 @@ def _stretch(first: datetime, last: datetime) -> str:
 
 def _time(text: object) -> datetime | None:
     try:
-        time = datetime.fromisoformat(str(text))
-    except ValueError:
+        return read_time(str(text), UTC, bounds=None)
+    except BadTime:
         return None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
 def make_runs(runs: Sequence[Run], titles: Mapping[str, str], now: datetime, t: Words) -> list[RunView]:

@@ -13,6 +13,7 @@ from app.operations.blueprint import blueprint
 from app.operations.presenter import content_of, make_letter, make_letters
 from app.preferences import safe_next
 from app.session.roles import actor, has_role, needs_role
+from app.times import BadTime, read_time
 from streamgauge.errors import DeadReason, QueueUnavailable
 from streamgauge.queue import REPLAY_TASK, enqueue_batch
 from streamgauge.storage.dead_letter_rows import (
@@ -164,14 +165,10 @@ def _fields(selection: Selection) -> dict[str, Any]:
 
 
 def _time(text: str) -> datetime | None:
-    if not text or len(text) > 40:
-        return None
     try:
-        time = datetime.fromisoformat(text.replace(" ", "+"))
-        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
+        return read_time(text, UTC)
+    except BadTime:
         return None
-    return time if 1900 <= time.year <= 2200 else None
 
 
 def _before() -> int:

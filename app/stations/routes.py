@@ -25,6 +25,7 @@ from app.stations.signal import READ, make_signal
 from app.stations.site import site_facts
 from app.stations.window import ALL, CLOSER, MOVE_SHARE, RANGES, WIDER, Window, address, choose_window
 from app.stations.worth import make_worth
+from app.times import written
 from streamgauge.storage.alerts import ACKNOWLEDGED, OPEN, RESOLVED, list_alerts
 from streamgauge.storage.forecasts import forecast_record, newest_forecast
 from streamgauge.storage.read_overview import StationNow, read_stations_now
@@ -33,7 +34,6 @@ from streamgauge.storage.station import read_frames, read_site
 
 TABLE_ROWS = 50
 URGENT_ALERTS, PAST_ALERTS = 5, 8
-INPUT_TIME = "%Y-%m-%dT%H:%M"
 """As a form's field for a time wants it, in the zone that the page tells times in."""
 
 blueprint = Blueprint("stations", __name__)
@@ -198,15 +198,19 @@ def _history(device: str, window: Window, zone: ZoneInfo) -> dict[str, Any]:
             {
                 "device": device,
                 "range": "between",
-                "from": window.start.astimezone(zone).strftime(INPUT_TIME),
+                "from": written(_minute(window.start), zone),
                 # Nothing of the last minute is left out.
-                "to": (window.end + timedelta(seconds=59)).astimezone(zone).strftime(INPUT_TIME),
+                "to": written(_minute(window.end) + timedelta(minutes=1), zone),
             }
         ),
         "steps": {name: f"{page}?{urlencode(to)}" for name, to in steps_of(window)},
-        "typed_from": window.start.astimezone(zone).strftime(INPUT_TIME),
-        "typed_to": window.end.astimezone(zone).strftime(INPUT_TIME),
+        "typed_from": written(_minute(window.start), zone),
+        "typed_to": written(_minute(window.end), zone),
     }
+
+
+def _minute(time: datetime) -> datetime:
+    return time.replace(second=0, microsecond=0)
 
 
 def steps_of(window: Window) -> list[tuple[str, Mapping[str, str]]]:

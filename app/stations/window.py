@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
+from app.times import BadTime, Fault, clamped, read_time
 from streamgauge.reading import format_time
 from streamgauge.storage.read_readings import Extent
 
@@ -17,11 +18,9 @@ RANGES: Mapping[str, timedelta] = {
 }
 ALL = "all"
 DEFAULT_RANGE = "24h"
-EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 SHORTEST = timedelta(seconds=10)
 LONGEST = timedelta(days=100 * 366)
 SHORTEST_AHEAD_S, LONGEST_AHEAD_S = 3_600.0, 21_600.0
-MOST_CHARACTERS = 40
 MOVE_SHARE = 0.25
 """A step to the side moves by so much of what is shown."""
 CLOSER, WIDER = 0.5, 2.0
@@ -33,7 +32,8 @@ class Window:
 
     ``key`` is the range's name or "" for one that was chosen freely; ``follows``: it moves on as readings come;
     ``is_past``: it ends at the newest reading, which is long ago, and the page must say so. ``ignored`` names what of the
-    address was not followed: ``range``, ``times`` (cannot be read), ``half`` (one of the two is missing), ``order``,
+    address was not followed: ``range``, ``times`` (cannot be read),
+    ``skipped`` (the clocks never show it), ``half`` (one of the two is missing), ``order``,
     ``short``, ``long``.
     """
 
@@ -108,12 +108,18 @@ def _chosen(arguments: Mapping[str, str], zone: tzinfo, ignored: list[str]) -> t
     texts = arguments.get("from") or "", arguments.get("to") or ""
     if not any(texts):
         return None, None
-    start, end = _time(texts[0], zone), _time(texts[1], zone)
     if not all(texts):
         ignored.append("half")
-    elif start is None or end is None:
-        ignored.append("times")
-    elif end < start:
+        return None, None
+    try:
+        start, end = (
+            clamped(read_time(text, zone, is_end=is_end, bounds=None))
+            for text, is_end in zip(texts, (False, True), strict=True)
+        )
+    except BadTime as bad:
+        ignored.append("skipped" if bad.fault == Fault.SKIPPED else "times")
+        return None, None
+    if end < start:
         ignored.append("order")
     elif end - start < SHORTEST:
         ignored.append("short")
@@ -122,16 +128,5 @@ def _chosen(arguments: Mapping[str, str], zone: tzinfo, ignored: list[str]) -> t
     return None, None
 
 
-def _time(text: str, zone: tzinfo) -> datetime | None:
-    if len(text) > MOST_CHARACTERS or not text.isprintable():
-        return None
-    try:
-        time = datetime.fromisoformat(text.replace(" ", "+"))
-        time = (time if time.tzinfo is not None else time.replace(tzinfo=zone)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return min(max(time, EARLIEST), LATEST)
-
-
 def _bounded(time: datetime, by: timedelta) -> datetime:
-    return min(max(time + by, EARLIEST), LATEST)
+    return clamped(time + by)

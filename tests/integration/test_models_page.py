@@ -230,7 +230,7 @@ def test_a_run_is_asked_for_followed_and_cancelled(client: FlaskClient, engine: 
 @pytest.mark.parametrize(
     ("form", "complaint"),
     [
-        ({"span": "between", "from": "", "until": "x"}, "Give a day and a time"),
+        ({"span": "between", "from": "", "until": "x"}, "A day and a time are needed"),
         ({"span": "between", "from": "2026-11-02T00:00", "until": "2026-11-01T00:00"}, "Until must be after From"),
         (
             {"span": "between", "from": "2001-01-01T00:00", "until": "2001-01-02T00:00"},

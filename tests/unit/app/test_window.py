@@ -74,6 +74,17 @@ def test_times_of_a_form_are_times_of_the_page_s_zone() -> None:
     assert (window.start, window.end) == (datetime(2018, 6, 22, 0, tzinfo=UTC), datetime(2018, 6, 22, 1, tzinfo=UTC))
 
 
+def test_an_hour_that_the_clocks_show_twice_is_whole_and_one_that_they_skip_is_named() -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    window = choose_window({"from": "2026-10-25T02:00", "to": "2026-10-25T02:30"}, LIVE, NOW, 3600, zone)
+    assert (window.start, window.end) == (
+        datetime(2026, 10, 25, 0, 0, tzinfo=UTC),
+        datetime(2026, 10, 25, 1, 30, tzinfo=UTC),
+    )
+    skipped = choose_window({"from": "2026-03-29T02:30", "to": "2026-03-29T05:00"}, LIVE, NOW, 3600, zone)
+    assert (skipped.key, skipped.ignored) == ("24h", ("skipped",))
+
+
 def test_steps_move_by_a_quarter_and_zoom_by_two() -> None:
     free = choose_window({"from": "2018-06-22T00:00:00Z", "to": "2018-06-22T04:00:00Z"}, LIVE, NOW, 3600)
     assert free.moved(-0.25) == {"from": "2018-06-21T23:00:00.000Z", "to": "2018-06-22T03:00:00.000Z"}
