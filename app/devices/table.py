@@ -15,7 +15,7 @@ from typing import Protocol
 from app.devices.entry import FIELDS, Problem, Typed, TypedStage, plain, typed_of
 from streamgauge.stages import sound_stages
 from streamgauge.storage.device_rows import DeviceRow
-from streamgauge.storage.export import FORMULA_SIGNS, safe_cell
+from streamgauge.storage.export import FORMULA_SIGNS
 
 COLUMNS = (
     *FIELDS[: FIELDS.index("dev_eui")],
@@ -88,7 +88,7 @@ class Line:
     @property
     def name(self) -> str:
         """Whose line it is."""
-        return self.cells.get("name", "").strip()
+        return _unescaped(self.cells.get("name", "").strip())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,8 @@ def typed_in(line: Line, known: DeviceRow | None) -> tuple[Typed, list[Problem]]
         if len(said) > MAX_CELL_CHARACTERS:
             problems.append(Problem(column, "devices.fault.too_long", {"n": MAX_CELL_CHARACTERS}))
             continue
-        said = "" if said == TAKE_AWAY else _unescaped(said)
+        # A name cannot be taken away; "-" is one.
+        said = "" if said == TAKE_AWAY and column != "name" else _unescaped(said)
         if column == "stages":
             stages = _stages(said, problems)
         elif column == "parameters":
@@ -170,7 +171,7 @@ def write_table(rows: Iterable[DeviceRow]) -> Iterator[str]:
             f"{stage.name}={plain(stage.level_m)}@{stage.severity}" for stage in sound_stages(row.stages)
         )
         cells["parameters"] = "; ".join(f"{name}={value}" for name, value in typed.parameters.items())
-        yield _csv_line([safe_cell(cells[name]) if name in _TEXTS else cells[name] for name in COLUMNS])
+        yield _csv_line([_escaped(cells[name]) if name in _TEXTS else cells[name] for name in COLUMNS])
 
 
 def template() -> str:
@@ -219,9 +220,14 @@ def _meant(column: str) -> str | None:
     return next(iter(difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.75)), None)
 
 
+def _escaped(cell: str) -> str:
+    """A text that no spreadsheet takes for a formula, and that ``_unescaped`` makes the same text of, whatever it begins with."""
+    return f"'{cell}" if cell.lstrip("'").startswith(FORMULA_SIGNS) else cell
+
+
 def _unescaped(cell: str) -> str:
-    """A text without the apostrophe that ``safe_cell`` put before it."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA_SIGNS) else cell
+    """A text without the apostrophe that ``_escaped`` put before it."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(FORMULA_SIGNS) else cell
 
 
 def _stages(said: str, problems: list[Problem]) -> tuple[TypedStage, ...]:

@@ -55,6 +55,31 @@ def test_what_is_written_is_read_back_as_it_was() -> None:
     assert content.startswith(b"\xef\xbb\xbf")
 
 
+NAMED = "ABCXYZabcxyz0189._:-"
+"""What a device's name may begin with: of letters and digits, the first and the last."""
+
+
+@pytest.mark.parametrize("rest", ["", "a", "-", "-1.5", "--"])
+def test_a_device_of_any_name_finds_itself_in_its_own_export(rest: str) -> None:
+    named = [replace(WEIR, name=sign + rest) for sign in NAMED]
+    lines = read_table("".join(write_table(named)).encode()).lines
+    assert [line.name for line in lines] == [row.name for row in named]
+    for line, row in zip(lines, named, strict=True):
+        for known in (None, row):
+            typed, problems = typed_in(line, known)
+            assert (settle(typed, known), problems) == ((row, ()), [])
+    # Without the apostrophe, too, as people type it.
+    [line] = read_table(f"name,river\n-{rest},x\n".encode()).lines
+    typed, _ = typed_in(line, None)
+    assert line.name == settle(typed)[0].name == f"-{rest}"
+
+
+@given(sign=st.characters(min_codepoint=33, max_codepoint=126), rest=st.sampled_from(["", "=1", "'=1", "'", "x"]))
+def test_any_text_comes_back_whatever_it_begins_with(sign: str, rest: str) -> None:
+    row = replace(WEIR, display_name=sign + rest, river=sign + rest, datum=sign + rest)
+    assert rows_of("".join(write_table([row])).encode(), WEIR) == [row]
+
+
 def test_no_cell_of_text_is_a_formula() -> None:
     for nasty in ("=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"):
         row = replace(WEIR, display_name=nasty, river=nasty, description=nasty, datum=nasty)
