@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 
 from alembic import context
 from sqlalchemy import Connection, text
@@ -13,6 +14,7 @@ from streamgauge.storage.schema import metadata
 
 MIGRATION_LOCK = 0x5347_0001  # "SG", 1: one key of ours among Postgres's advisory locks
 LOCK_TIMEOUT_S = 10
+ASK_AGAIN_S = 0.2
 
 
 def include_object(_object: object, name: str | None, kind: str, reflected: bool, _compare_to: object) -> bool:
@@ -20,13 +22,28 @@ def include_object(_object: object, name: str | None, kind: str, reflected: bool
     return not (kind == "table" and reflected and name is not None and name.startswith(("readings_2", "scores_2")))
 
 
+def become_the_only_one(connection: Connection) -> None:
+    """Wait until no other migrator works; the lock goes with the connection."""
+    # Asked for again and again: who waits inside a statement holds a snapshot, for which an index that is built concurrently
+    # waits in its turn. And the lock is the session's, as such a build ends the transaction before it.
+    while not connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": MIGRATION_LOCK}).scalar_one():
+        connection.commit()
+        time.sleep(ASK_AGAIN_S)
+    connection.commit()
+
+
 def run(connection: Connection) -> None:
-    """Run the revisions in one transaction; a migration that cannot get its locks gives up rather than block the readers."""
-    context.configure(connection=connection, target_metadata=metadata, include_object=include_object)
+    """Run the revisions, each a transaction; one that cannot get its locks gives up rather than block the readers."""
+    become_the_only_one(connection)
+    connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'"))
+    connection.commit()
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        include_object=include_object,
+        transaction_per_migration=True,
+    )
     with context.begin_transaction():
-        # A second migrator waits here, and then finds nothing to do.
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"))
         context.run_migrations()
 
 
@@ -37,6 +54,7 @@ def main() -> None:
     engine = make_engine(settings.database_url, application_name="streamgauge-migrate")
     with engine.connect() as connection:
         run(connection)
+    engine.dispose()
     logging.getLogger("streamgauge.migrate").info("migrated")
 
 

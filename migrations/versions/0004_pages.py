@@ -1,7 +1,8 @@
 """What people do on the pages: sessions, stages, corrections, notes and photos; hourly extremes for long charts.
 
 Only adds (and takes three NOT NULLs away), so that the program before this one goes on working. ``migrations/env.py`` sets the
-lock timeout. Columns without a default, and columns with a constant one, are added without rewriting a table.
+lock timeout. Columns without a default, and columns with a constant one, are added without rewriting a table. Indexes over tables
+that hold rows already are the next revision's.
 
 Revision: 0004
 Follows: 0003
@@ -20,7 +21,6 @@ ALTER TABLE users
     ADD COLUMN oidc_issuer text,
     ADD COLUMN oidc_subject text,
     ADD COLUMN signed_in_at timestamptz;
-CREATE UNIQUE INDEX uq_users_oidc ON users (oidc_issuer, oidc_subject);
 COMMENT ON COLUMN users.oidc_subject IS 'who this is to the OpenID provider oidc_issuer';
 
 ALTER TABLE api_tokens
@@ -45,9 +45,6 @@ CREATE INDEX ix_sessions_user_id ON sessions (user_id);
 CREATE INDEX ix_sessions_previous_sha256 ON sessions (previous_sha256);
 COMMENT ON COLUMN sessions.previous_sha256 IS 'the token before the last rotation: requests under way may still bring it';
 COMMENT ON COLUMN sessions.provider IS 'how one signed in: password or oidc';
-
-CREATE INDEX ix_audit_log_at ON audit_log (at DESC);
-CREATE INDEX ix_audit_log_subject ON audit_log (subject, at DESC);
 """
 
 STATIONS = """
@@ -162,9 +159,6 @@ ALTER TABLE alerts
     ADD COLUMN acknowledged_by text,
     ADD COLUMN comment text,
     ADD COLUMN resolved_by text;
-CREATE INDEX ix_alerts_opened_at ON alerts (opened_at DESC, id DESC);
-CREATE INDEX ix_alerts_device_id ON alerts (device_id, opened_at DESC);
-CREATE INDEX ix_alerts_unresolved ON alerts (severity DESC, opened_at DESC) WHERE state <> 'resolved';
 COMMENT ON COLUMN alerts.state IS 'open, acknowledged or resolved';
 COMMENT ON COLUMN alerts.severity IS '1 to 4, as stages';
 
@@ -172,15 +166,11 @@ ALTER TABLE dead_letters
     ADD COLUMN replay_state text,
     ADD COLUMN replay_detail text,
     ADD COLUMN replayed_by text;
-CREATE INDEX ix_dead_letters_device ON dead_letters (device, id DESC);
-CREATE INDEX ix_dead_letters_waiting ON dead_letters (id) WHERE replay_state = 'waiting';
 COMMENT ON COLUMN dead_letters.replay_state IS 'null, waiting, replayed or refused';
 """
 
 REMOVE = """
-DROP INDEX ix_dead_letters_waiting;
 ALTER TABLE dead_letters DROP COLUMN replay_state, DROP COLUMN replay_detail, DROP COLUMN replayed_by;
-DROP INDEX ix_dead_letters_device, ix_alerts_opened_at, ix_alerts_device_id, ix_alerts_unresolved, ix_audit_log_at, ix_audit_log_subject;
 ALTER TABLE alerts DROP COLUMN severity, DROP COLUMN acknowledged_by, DROP COLUMN comment, DROP COLUMN resolved_by;
 COMMENT ON COLUMN alerts.state IS NULL;
 DROP TABLE readings_daily, rollup_pending, rollup_state, corrections, station_photos, station_notes, sessions;

@@ -1,6 +1,7 @@
 """Migrations on a real Postgres: up, down, up again, two at once, and equal to what the code believes."""
 
 import secrets
+import time
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -8,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from embedded.stack import Stack
 from streamgauge.storage.engine import make_engine
@@ -54,7 +55,7 @@ def test_up_down_and_up_again(fresh: str) -> None:
     assert tables(fresh) == set()
     migrate(fresh)
     assert tables(fresh) == TABLES
-    assert "0004" in migrate(fresh, "current")
+    assert "0005" in migrate(fresh, "current")
 
 
 def test_each_revision_keeps_the_rows_of_the_one_before(fresh: str) -> None:
@@ -129,6 +130,74 @@ def test_what_the_program_before_writes_still_goes_in_after_the_fourth_revision(
         kept = connection.execute(text("SELECT quantity FROM readings_hourly")).scalars().all()
     engine.dispose()
     assert kept == ["level_m"]
+
+
+DEAD_LETTER = text("""
+    INSERT INTO dead_letters (topic, source, reason, detail, payload, readings, fingerprint, received_at, last_received_at)
+    VALUES ('t', 'device', 'not_json', '', '', 1, CAST(:print AS bytea), now(), now())
+""")
+BUILDING = text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%ix_dead_letters%'")
+INDEXES = text("""
+    SELECT relname, indisvalid FROM pg_class JOIN pg_index ON indexrelid = oid
+    WHERE indrelid IN ('dead_letters'::regclass, 'alerts'::regclass, 'audit_log'::regclass, 'users'::regclass)
+        AND relname ~ '^(ix|uq_users_oidc)'
+""")
+
+
+def indexes(url: str) -> dict[str, bool]:
+    """The indexes of old tables, and whether each is valid."""
+    engine = make_engine(url)
+    with engine.connect() as connection:
+        found = {str(name): bool(valid) for name, valid in connection.execute(INDEXES)}
+    engine.dispose()
+    return found
+
+
+def test_readings_are_refused_and_stored_while_the_fifth_revision_builds_its_indexes(fresh: str) -> None:
+    migrate(fresh, "upgrade", "0004")
+    assert set(indexes(fresh)) == {"ix_dead_letters_reason_stored_at"}, "the revision before builds none of them"
+    engine = make_engine(fresh)
+    under_way = engine.connect()
+    under_way.execute(DEAD_LETTER, {"print": "a"})
+    migrator = start_alembic(fresh, "upgrade", "head")
+    deadline_s = time.monotonic() + 30
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
+        while not other.execute(BUILDING).scalar_one():
+            assert time.monotonic() < deadline_s
+            assert migrator.poll() is None
+            time.sleep(0.05)
+        other.execute(text("SET lock_timeout = '1s'"))
+        other.execute(DEAD_LETTER, {"print": "b"})
+        assert other.execute(text("SELECT count(*) FROM dead_letters")).scalar_one() == 1
+        assert migrator.poll() is None, "it waits for what was under way"
+    under_way.commit()
+    under_way.close()
+    output = migrator.communicate(timeout=60)[0]
+    engine.dispose()
+    assert migrator.returncode == 0, output
+    assert len(indexes(fresh)) == 13
+    assert all(indexes(fresh).values())
+
+
+def test_an_index_whose_building_was_interrupted_is_built_again(fresh: str) -> None:
+    migrate(fresh, "upgrade", "0004")
+    engine = make_engine(fresh)
+    under_way = engine.connect()
+    under_way.execute(DEAD_LETTER, {"print": "a"})
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
+        other.execute(text("SET statement_timeout = 300"))
+        with pytest.raises(OperationalError):
+            other.execute(text("CREATE INDEX CONCURRENTLY ix_dead_letters_device ON dead_letters (device, id DESC)"))
+    under_way.commit()
+    under_way.close()
+    engine.dispose()
+    assert indexes(fresh)["ix_dead_letters_device"] is False
+    migrate(fresh)
+    assert all(indexes(fresh).values())
+    # As a database of somebody who had the indexes before they had a revision of their own.
+    migrate(fresh, "stamp", "0004")
+    migrate(fresh)
+    assert len(indexes(fresh)) == 13
 
 
 def test_the_tables_are_what_the_code_believes(engine: Engine) -> None:

@@ -243,4 +243,18 @@ dead_letters = Table(
     Index("ix_dead_letters_reason_stored_at", "reason", "stored_at"),
     Index("ix_dead_letters_device", "device", text("id DESC")),
     Index("ix_dead_letters_waiting", "id", postgresql_where=text("replay_state = 'waiting'")),
+    Index("ix_dead_letters_refused", "id", postgresql_where=text("replay_state = 'refused'")),
+    Index("ix_dead_letters_replayed", "id", postgresql_where=text("replay_state = 'replayed'")),
+    Index(
+        "ix_dead_letters_open",
+        "reason",
+        text("id DESC"),
+        postgresql_where=text("replay_state IS DISTINCT FROM 'replayed'"),
+    ),
+    Index(
+        "ix_dead_letters_replayed_at",
+        "replayed_at",
+        "replay_state",
+        postgresql_where=text("replayed_at IS NOT NULL"),
+    ),
 )
