@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from app import registration
 from app.api.access import make_token, token_sha256
+from app.devices import command
 from app.session.passwords import generate_password, hash_password
 from streamgauge.errors import SettingsError
 from streamgauge.settings import MigrationSettings, WebSettings, load
@@ -52,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     device = commands.add_parser("add-device", help="register a sensor: its DevEUI, model, parameters and installation")
     registration.add_arguments(device)
     device.set_defaults(run=lambda options: registration.add_device(_engine(), options))
+    table = commands.add_parser("import-devices", help="register and change devices by a CSV table, all or none")
+    command.add_arguments(table)
+    table.set_defaults(run=lambda options: command.import_devices(_engine(), options))
     listing = commands.add_parser("list-devices", help="every device with its registration, a line of JSON each")
     listing.set_defaults(run=lambda _: registration.print_devices(_engine()))
     return parser

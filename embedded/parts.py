@@ -129,6 +129,7 @@ def product(place: Place, *, demo: bool) -> Plan:
         Step(name="migrations", argv=_python("-m", "alembic", "-c", "migrations/alembic.ini", "upgrade", "head")),
         Step(name="first login", argv=_python("-m", "app", "create-admin", "--if-none"), makes_login=True),
         _demo_sensors(place) if demo else _no_sensors(place),
+        *((_demo_stations(),) if demo else ()),
     )
     return Plan(steps=steps, parts=tuple(parts))
 
@@ -136,6 +137,12 @@ def product(place: Place, *, demo: bool) -> Plan:
 def _demo_sensors(place: Place) -> Step:
     argv = _python("-m", "simulator", "provision", "--demo", "--out", str(place.home.gateway))
     return Step(name="gateway devices", argv=argv)
+
+
+def _demo_stations() -> Step:
+    # Where they stand and which stages they have; what somebody has changed since stays.
+    argv = _python("-m", "app", "import-devices", "--only-new", "simulator/data/demo_stations.csv")
+    return Step(name="demo stations", argv=argv)
 
 
 def _no_sensors(place: Place) -> Step:
