@@ -17,11 +17,11 @@ from typing import Any
 APP = Path(__file__).parent
 SOURCE = APP.parent / "node_modules" / "world-atlas" / "land-50m.json"
 TARGET = APP / "static" / "vendor" / "world-atlas" / "land.json"
-SCALE = 100
-"""Steps per degree: about a kilometre."""
-TOLERANCE_DEGREES = 0.08
+SCALE = 40
+"""Steps per degree: less than three kilometres each."""
+TOLERANCE_DEGREES = 0.1
 """A point that lies so near the line without it is left out."""
-LEAST_RING_POINTS = 5
+LEAST_RING_POINTS = 4
 
 HALF_TURN, TURN = 180.0, 360.0
 POLE = 90.0
