@@ -13,12 +13,15 @@ from gunicorn.glogging import Logger
 
 from app.live.routes import keep_hub_while, stop_hub
 from app.overview import warm_up
+from app.sending import THREADS
 from streamgauge.logs import configure
 
 bind = "127.0.0.1:8000"
 workers = 1
-worker_class = "gthread"
-threads = 64
+worker_class = "app.sending.Worker"
+threads = THREADS
+# The system would send a file as slowly as its reader likes, past our socket.
+sendfile = False
 worker_connections = 1_000
 backlog = 4_096
 keepalive = 15

@@ -14,6 +14,7 @@ from app.api.declare import JSON, Answer, endpoint
 from app.api.parameters import MAX_BIN_S, decode_time_cursor, encode_time_cursor, read_range
 from app.api.schemas import DEFAULT_PAGE, MAX_PAGE, BinPage, Cursor, ReadingPage, Time
 from app.connections import connections
+from app.downloads import send_file
 from streamgauge.reading import SIMULATED, is_simulated
 from streamgauge.storage.export import stream_csv
 from streamgauge.storage.export_parquet import stream_parquet
@@ -164,5 +165,4 @@ def _file_answer(engine: Engine, device: Device, start: datetime, end: datetime,
     }
     name = f"{device.name.replace(':', '_')}.{kind}"
     content_type = f"{CSV}; charset=utf-8" if kind == "csv" else FORMATS[kind]
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(streams[kind](), content_type=content_type, headers=headers)
+    return send_file(streams[kind](), content_type, name)

@@ -15,7 +15,7 @@ from streamgauge.storage.export import Progress
 
 log = logging.getLogger(__name__)
 
-WAITING, RUNNING, DONE, STOPPED, FAILED = "waiting", "running", "done", "stopped", "failed"
+WAITING, RUNNING, DONE, STOPPED, FAILED, REFUSED = "waiting", "running", "done", "stopped", "failed", "refused"
 KEPT_S = 3_600
 NOTE_EVERY_S = 0.3
 _ID = re.compile(r"[A-Za-z0-9_\-]{10,40}")
@@ -69,6 +69,10 @@ class ExportNotes:
         self._progress = progress
         if time.monotonic() - self._noted_s >= NOTE_EVERY_S:
             self._note(RUNNING)
+
+    def refused(self) -> None:
+        """Note that it was not begun."""
+        self._note(REFUSED)
 
     def follow(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """The same chunks; what becomes of them is noted."""

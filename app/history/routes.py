@@ -8,10 +8,12 @@ from flask import Blueprint, Response, abort, render_template, request
 from redis.exceptions import RedisError
 
 from app.connections import connections
+from app.downloads import RETRY_AFTER_S, TooManyDownloads, send_file
 from app.history.exports import FAILED, ExportNotes, ExportState, is_export_id, new_export_id, read_export
 from app.history.form import ALL, BETWEEN, SPANS, read_asked
 from app.history.presenter import make_table
 from app.i18n import words
+from app.request_log import request_id
 from app.session.identity import signed_in_user
 from app.session.roles import needs_role
 from streamgauge.reading import QUANTITIES, from_microseconds, to_microseconds
@@ -104,8 +106,15 @@ def export() -> Response:
             engine, asked.selection, columns=columns, preamble=preamble, in_local_time=in_local_time, told=told
         )
         content_type = "text/csv; charset=utf-8"
-    headers = {"Content-Disposition": f'attachment; filename="{_file_name(asked.selection)}.{kind}"'}
-    return Response(notes.follow(chunks) if notes else chunks, content_type=content_type, headers=headers)
+    try:
+        return send_file(
+            notes.follow(chunks) if notes else chunks, content_type, f"{_file_name(asked.selection)}.{kind}"
+        )
+    except TooManyDownloads as refusal:
+        if notes:
+            notes.refused()
+        page = render_template("error.html", status=refusal.code, key="busy", request_id=request_id())
+        return Response(page, status=refusal.code, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 @blueprint.get("/history/exports")

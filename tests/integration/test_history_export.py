@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from redis import Redis
 from sqlalchemy import Engine, text
 
+from app.downloads import MOST_OF_ONE
 from streamgauge.storage import export
 from streamgauge.storage.export import PLAIN_COLUMNS, Progress, full_columns, safe_cell, stream_csv
 from streamgauge.storage.export_head import csv_preamble
@@ -188,3 +189,23 @@ def test_a_reader_who_goes_away_ends_the_export(
 def test_a_wrong_export_is_refused(client: FlaskClient, mill: Device) -> None:
     for query in ("format=xls", "times=mars", "range=x", "device=no"):
         assert client.get(f"/history/export?device={mill.name}&{query}").status_code == 422
+
+
+def test_who_asks_for_too_many_at_once_is_told_so_and_the_place_comes_back(
+    client: FlaskClient, mill: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {"device": mill.name, "range": "all", "export": "an-export-of-mine"}
+    running = [client.get("/history/export", query_string=wanted, buffered=False) for _ in range(MOST_OF_ONE)]
+    refused = client.get("/history/export", query_string=wanted)
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "30")
+    assert "Too many downloads" in refused.text
+    assert "Not begun" in client.get("/history/exports?export=an-export-of-mine").text
+    program = client.get(f"/api/v1/devices/{mill.name}/readings?format=parquet")
+    assert (program.status_code, program.headers["Retry-After"]) == (503, "30")
+    assert "your downloads are running" in program.json["detail"]
+    for one in running:
+        one.close()
+    assert client.get("/history/export", query_string=wanted, buffered=True).status_code == 200
+    assert all(client.head("/history/export", query_string=wanted).status_code == 200 for _ in range(2 * MOST_OF_ONE))
+    monkeypatch.setattr("app.downloads.MOST", 0)
+    assert "Too many downloads" in client.get("/history/export", query_string=wanted).text
