@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.i18n import Words
+from app.measures import Measures
 
 NO_VALUE = "\N{EN DASH}"
 ISSUE_STEP_S = 300
@@ -18,7 +19,7 @@ INDEPENDENT_MIN = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errors:
-    """Mean absolute errors in millimetres over the same readings, and what follows from them.
+    """Mean absolute errors over the same readings, in ``Measures.error_unit``, and what follows from them.
 
     ``is_enough``: as forecasts, they are enough for a share to mean anything.
     """
@@ -92,9 +93,9 @@ def figure_row(item: Mapping[str, Any], t: Words) -> FigureRow:
 def _errors(found: Mapping[str, Any], horizon_s: int, t: Words) -> Errors:
     skill, rows = number(found.get("skill")), whole(found.get("rows"))
     return Errors(
-        model=millimetres(found.get("model_mae_m"), t),
-        persistence=millimetres(found.get("persistence_mae_m"), t),
-        average=millimetres(found.get("moving_average_mae_m"), t),
+        model=error_text(found.get("model_mae_m"), t),
+        persistence=error_text(found.get("persistence_mae_m"), t),
+        average=error_text(found.get("moving_average_mae_m"), t),
         skill=percent(skill, t, signed=True),
         coverage=percent(found.get("coverage"), t),
         rows=t.number(rows, 0),
@@ -108,12 +109,10 @@ def ahead_text(horizon_s: int, t: Words) -> str:
     return t.duration(horizon_s) if horizon_s else t("ahead.next")
 
 
-def millimetres(value: object, t: Words) -> str:
-    """A length in millimetres: small ones with two decimals."""
+def error_text(value: object, t: Words) -> str:
+    """A mean error in the user's unit for them, which stands in the head of the column."""
     found = number(value)
-    if found is None:
-        return NO_VALUE
-    return t.number(found * 1_000, 2 if abs(found) < 0.001 else 1)
+    return NO_VALUE if found is None else Measures(t).error(found)
 
 
 def percent(value: object, t: Words, *, signed: bool = False, decimals: int = 0) -> str:

@@ -18,6 +18,8 @@ FEET_DECIMALS = 2
 """The step in which levels in feet are published (``streamgauge.units.GAGE_RESOLUTION_M``); a further digit would say nothing."""
 FINE_CM_PER_H = 9.95
 """Below so many centimetres per hour a rate has one decimal."""
+FINE_ERROR_M = 0.001
+"""Below so much an error has a further decimal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ IN_FEET = METRIC | {
 class Measures:
     """Writes quantities in the units of a user, as the user's language writes numbers.
 
-    ``factor`` makes metres into the shown length, for scripts; ``level_unit`` is "m" or "ft".
+    ``factor`` makes metres into the shown length, for scripts; ``level_unit`` is "m" or "ft", ``error_unit`` "mm" or "in".
     """
 
     def __init__(self, t: Words) -> None:
@@ -55,6 +57,7 @@ class Measures:
         self.in_feet = t.units == FEET
         self.factor = 1.0 / FOOT_M if self.in_feet else 1.0
         self.level_unit = t("unit.foot" if self.in_feet else "unit.metre")
+        self.error_unit = t("unit.inch" if self.in_feet else "unit.mm")
 
     def level(self, value_m: float | None, decimals: int = 2) -> str:
         """A level without its unit, a dash if there is none; feet have two decimals at most."""
@@ -67,6 +70,13 @@ class Measures:
     def length(self, value_m: float) -> str:
         """A length with its unit: "0.42 m", "1.38 ft"."""
         return self._t("unit.ft" if self.in_feet else "unit.m", n=self.level(value_m))
+
+    def error(self, error_m: float) -> str:
+        """How far off a level is, without its unit: "3.2" for mm, "0.13" for inches."""
+        further = 1 if abs(error_m) < FINE_ERROR_M else 0
+        if self.in_feet:
+            return self._t.number(millimetres_to_inches(error_m * 1_000), 2 + further)
+        return self._t.number(error_m * 1_000, 1 + further)
 
     def length_per_hour(self, value_m_per_h: float) -> str:
         """A limit or measured speed with its unit: "0.20 m/h", "0.66 ft/h"."""

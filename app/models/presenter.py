@@ -9,10 +9,10 @@ from typing import Any
 from app.figures import (
     FigureTable,
     ahead_text,
+    error_text,
     mapping,
     mappings,
     metric_tables,
-    millimetres,
     number,
     percent,
     whole,
@@ -70,7 +70,7 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """Champion and challenger over the same readings, one horizon; mean losses in millimetres."""
+    """Champion and challenger over the same readings, one horizon; mean losses in ``Measures.error_unit``."""
 
     ahead: str
     champion: str
@@ -292,9 +292,9 @@ def _compared(item: Mapping[str, Any], t: Words) -> Compared:
     overall, moving = mapping(item.get("overall")), mapping(item.get("moving"))
     return Compared(
         ahead=ahead_text(whole(item.get("horizon_s")), t),
-        champion=millimetres(overall.get("champion"), t),
-        challenger=millimetres(overall.get("challenger"), t),
-        persistence=millimetres(overall.get("persistence"), t),
+        champion=error_text(overall.get("champion"), t),
+        challenger=error_text(overall.get("challenger"), t),
+        persistence=error_text(overall.get("persistence"), t),
         gain=percent(_gain(overall), t, signed=True),
         moving_gain=percent(_gain(moving), t, signed=True),
         coverage=percent(item.get("challenger_coverage"), t),

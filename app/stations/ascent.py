@@ -36,7 +36,8 @@ class Ascent:
         below: how far the water is below the next stage, with its unit.
         when: in how long the forecast reaches it, and at what time; empty if it does not, or if there is no forecast.
         chance: how likely that is; empty where it is not worth a word.
-        within: how far the forecast reaches, if it does not get there.
+        within: how far the forecast reaches, if what it expects does not get there.
+        may: its band gets there all the same.
     """
 
     reached: StageText | None
@@ -46,6 +47,7 @@ class Ascent:
     clock: str
     chance: str
     within: str
+    may: bool
 
 
 def make_ascent(
@@ -72,14 +74,16 @@ def make_ascent(
     reached, following = stage_at(level_m, stages), stage_above(level_m, stages)
     way = _way(level_m, following, issue)
     when = clock = chance = within = ""
+    may = False
     if way is not None and issue is not None:
         is_rising = rate_m_per_h is not None and rate_m_per_h > 0
         if way.after_s is not None:
             at = max(now, issue.issued_at + timedelta(seconds=way.after_s))
             when, clock = t.duration(_rounded((at - now).total_seconds())), t.time(at, zone)
-        elif is_rising:
-            within = t.duration(issue.horizons[-1].horizon_s)
-        if way.after_s is not None or is_rising or way.chance >= LEAST_CHANCE:
+        else:
+            may = way.chance >= LEAST_CHANCE
+            within = t.duration(issue.horizons[-1].horizon_s) if is_rising or may else ""
+        if when or within:
             chance = chance_text(way.chance, t)
     return Ascent(
         reached=_said(reached, measures),
@@ -89,6 +93,7 @@ def make_ascent(
         clock=clock,
         chance=chance,
         within=within,
+        may=may,
     )
 
 

@@ -148,5 +148,5 @@ def _content(past: PastForecasts, came: Floats, start: float, end: float, zone: 
 def _error(error_m: float, t: Words) -> str:
     measures = Measures(t)
     if measures.in_feet:
-        return measures.length(error_m)
+        return t("worth.inches", n=measures.error(error_m))
     return t("worth.cm", n=t.number(error_m * 100, 1))

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -130,6 +131,17 @@ def test_a_flood_says_its_stage_and_the_time_to_the_next(client: FlaskClient, en
     assert "To BĐ II" in client.get("/stations/a/now").text
 
 
+def test_a_stage_that_the_band_holds_and_the_line_does_not_may_be_reached(
+    client: FlaskClient, engine: Engine, redis: Redis
+) -> None:
+    add_water(engine, redis, [1.8 + 0.01 * step for step in range(10)], stages=json.dumps(STAGES))
+    with engine.begin() as connection:
+        rows.add_forecast(connection, "a", NOW, 1.89, slope_m_per_h=0.1)
+    next_stage = said(client.get("/stations/a").text, "next-stage")
+    assert re.search(r"may be reached within 6 h chance \d+ %", next_stage)
+    assert "not expected" not in next_stage
+
+
 def test_stages_that_cannot_be_used_do_no_harm(client: FlaskClient, engine: Engine, redis: Redis) -> None:
     add_water(engine, redis, [1.0, 1.1], stages='{"not": "a list"}')
     page = client.get("/stations/a")
@@ -237,6 +249,9 @@ def test_what_the_forecasts_were_worth_stands_beside_persistence(
     for odd in ("0", "-1", "9" * 30, "%00", "1e3", "²"):
         assert client.get(f"/stations/a/worth?horizon={odd}").status_code == 200
     assert "<html" in client.get("/stations/a/worth").text
+    client.post("/preferences", data={"csrf_token": csrf_token(client.get("/").text), "units": "feet"})
+    part = client.get("/stations/a/worth?horizon=3600&range=24h", headers=HTMX).text
+    assert "off by only 0.39 in on average, “stays as it is” by 2.36 in" in said(part, "worth-said")
 
 
 def add_alert(engine: Engine, state: str = "open") -> int:
@@ -345,3 +360,24 @@ def test_comparing_years_has_the_mean_of_all_readings(client: FlaskClient, engin
     rolled_up = json_of(client.get("/compare?device=a&range=1y").text)["stations"][0]
     assert rolled_up["mean"] == pytest.approx(content["stations"][0]["mean"], abs=1e-9)
     assert max(level for level in rolled_up["columns"][1] if level is not None) == 1.01
+
+
+def test_what_the_page_says_of_its_stretch_is_read_as_that_stretch(
+    client: FlaskClient, engine: Engine, redis: Redis
+) -> None:
+    add_water(engine, redis, [1.0, 1.1], time_zone="Europe/Berlin")
+    # The second half past two of the night in which Berlin's clocks are put back.
+    start = datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+    asked = {"from": start.isoformat(), "to": (start + timedelta(hours=3)).isoformat()}
+    page = unescape(client.get("/stations/a", query_string=asked).text)
+    fields = dict(re.findall(r'name="(from|to)" value="([^"]+)"', page))
+    assert fields == {"from": "2026-10-25T02:30+01:00", "to": "2026-10-25T05:30"}
+    assert re.findall(r'type="([^"]+)" id="free-', page) == ["text", "datetime-local"]
+    again = json_of(client.get("/stations/a", query_string=fields).text)
+    assert again["window"] == json_of(page)["window"]
+    link = re.search(r'href="(/history\?[^"]+)"', page)
+    assert link
+    history = client.get(link[1])
+    assert history.status_code == 200
+    assert 'value="2026-10-25T02:30+01:00"' in unescape(history.text)
+    assert 'value="2026-10-25T05:31"' in history.text

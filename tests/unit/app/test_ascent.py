@@ -51,8 +51,13 @@ def test_time_that_has_passed_since_the_forecast_is_taken_off() -> None:
 def test_water_that_rises_and_does_not_get_there_says_within_what() -> None:
     way = make_ascent(4.5, 0.1, STAGES, rising(4.7), HANOI, NOW, T)
     assert (way.when, way.below, way.within, way.chance) == ("", "0.50 m", "2 h", "under 5 %")
-    wide = make_ascent(4.5, 0.1, STAGES, rising(4.9, spread_m=0.5), HANOI, NOW, T)
-    assert wide.chance == "35 %"
+    assert not way.may
+
+
+@pytest.mark.parametrize("rate_m_per_h", [0.1, -0.1, None])
+def test_a_stage_that_only_the_band_holds_may_be_reached(rate_m_per_h: float | None) -> None:
+    way = make_ascent(4.5, rate_m_per_h, STAGES, rising(4.9, spread_m=0.5), HANOI, NOW, T)
+    assert (way.when, way.within, way.may, way.chance) == ("", "2 h", True, "35 %")
 
 
 def test_water_that_falls_says_only_how_far_it_is() -> None:

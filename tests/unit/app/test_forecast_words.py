@@ -90,6 +90,8 @@ def test_figures_of_any_shape_make_tables_or_nothing() -> None:
     ]
     errors = tables[0].rows[0].overall
     assert (errors.model, errors.persistence, errors.skill, errors.is_better) == ("3.2", "4.0", "+20 %", True)
+    in_inches = metric_tables(metrics, Words("en", "feet"))[0].rows[0].overall
+    assert (in_inches.model, in_inches.persistence, in_inches.skill) == ("0.13", "0.16", "+20 %")
     assert metric_tables(None, T) == ()
 
 

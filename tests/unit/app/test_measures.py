@@ -25,6 +25,14 @@ def test_levels_in_feet_have_the_step_in_which_they_are_published() -> None:
 
 
 @pytest.mark.parametrize(
+    ("error_m", "metric", "feet"), [(0.0032, "3.2", "0.13"), (0.00042, "0.42", "0.017"), (0.25, "250.0", "9.84")]
+)
+def test_errors_are_in_the_small_unit_of_each(error_m: float, metric: str, feet: str) -> None:
+    assert (METRES.error(error_m), FEET.error(error_m)) == (metric, feet)
+    assert (METRES.error_unit, FEET.error_unit) == ("mm", "in")
+
+
+@pytest.mark.parametrize(
     ("rate_m_per_h", "metric", "feet"),
     [
         (0.12, "+12 cm/h", "+0.39 ft/h"),
