@@ -1,19 +1,23 @@
 """Who is asking: the session's random token in the signed cookie, looked up with its user on every request.
 
 The cookie holds the token, the CSRF secret and nothing that is trusted by itself: what counts is the row of ``sessions``, which
-knows only the token's SHA-256. A token is replaced every quarter of an hour.
+knows only the token's SHA-256. A token is replaced every quarter of an hour by one that follows from it, the time and the secret
+key: an answer that took longer than a rotation brings the token of now in its cookie, not the one that it began with.
 """
 
+import base64
 import hashlib
 import hmac
+import logging
 import secrets
 from collections.abc import Callable, Collection
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
 from flask import Flask, Response, current_app, g, redirect, request, session, url_for
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.connections import connections
 from app.declared import mark
@@ -21,6 +25,7 @@ from streamgauge.storage import sessions as storage
 from streamgauge.storage.sessions import Limits, OpenSession
 from streamgauge.storage.users import User
 
+log = logging.getLogger(__name__)
 SESSION_LIFETIME = timedelta(days=30)
 TOKEN_BYTES = 32
 MAX_ADDRESS_LENGTH = 64
@@ -109,15 +114,42 @@ def _load() -> OpenSession | None:
 
 
 def _may_rotate() -> bool:
-    # A handshake's answer carries no cookie; and where something is changed at the same time, its answer must not be the one
-    # that brings the token before back.
+    # A handshake's answer carries no cookie; and that of a form may be long in coming.
     return request.method == "GET" and "Upgrade" not in request.headers
 
 
 def _rotate(connection: Connection, found: OpenSession, token: str) -> None:
-    new = secrets.token_urlsafe(TOKEN_BYTES)
-    if storage.rotate(connection, found.id, old_sha256=_sha256(token), new_sha256=_sha256(new), limits=_limits()):
+    new = _next_token(token, found.at)
+    if storage.rotate(connection, found, old_sha256=_sha256(token), new_sha256=_sha256(new), limits=_limits()):
         session["token"] = new
+
+
+def _next_token(token: str, at: datetime) -> str:
+    key = cast("str", current_app.config["SECRET_KEY"]).encode()
+    content = f"next token\n{token}\n{at.astimezone(UTC).isoformat()}".encode()
+    return base64.urlsafe_b64encode(hmac.new(key, content, hashlib.sha256).digest()).rstrip(b"=").decode()
+
+
+def _send_newest_token(response: Response) -> Response:
+    """Write no token into the cookie that was replaced while this answer was made: another answer has brought the new one."""
+    token, session_id = session.get("token"), session.get("session")
+    if not session.modified or not isinstance(token, str) or not isinstance(session_id, int):
+        return response
+    try:
+        with connections().engine.connect() as connection:
+            last = storage.last_rotation(connection, session_id)
+    except SQLAlchemyError:
+        log.warning("a session's token could not be looked up", exc_info=True)
+        return response
+    if last is None or last.token_sha256 == _sha256(token):
+        return response
+    newest = _next_token(token, last.rotated_at)
+    if last.previous_sha256 == _sha256(token) and last.token_sha256 == _sha256(newest):
+        session["token"] = newest
+    else:
+        # Replaced more than once: then the cookie that the browser has is the better one, even if a word to its user is lost.
+        session.modified = False
+    return response
 
 
 def _sha256(token: str) -> bytes:
@@ -163,4 +195,5 @@ def init_identity(app: Flask) -> None:
     app.config["PERMANENT_SESSION_LIFETIME"] = timedelta(seconds=lifetime_s)
     # Otherwise an answer that was under way during a rotation would bring the token before back.
     app.config["SESSION_REFRESH_EACH_REQUEST"] = False
+    app.after_request(_send_newest_token)
     app.context_processor(identity)

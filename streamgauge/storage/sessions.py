@@ -27,7 +27,7 @@ _KNOWN = f"""
 ))
 """
 _FIND = text(f"""
-SELECT s.id AS session_id, s.provider,
+SELECT s.id AS session_id, s.provider, now() AS at,
     s.rotated_at <= now() - interval '{ROTATE_AFTER_S} s'
         OR (s.token_sha256 <> :sha256 AND s.rotated_at <= now() - interval '{HONOUR_PREVIOUS_S} s') AS is_due,
     s.token_sha256 = :sha256
@@ -44,7 +44,7 @@ RETURNING id
 _EXPIRES = "LEAST(created_at + make_interval(secs => :lifetime_s), now() + make_interval(secs => :idle_s))"
 _NOTE_USE = text(f"UPDATE sessions SET last_seen_at = now(), expires_at = {_EXPIRES} WHERE id = :id")
 _ROTATE = text(f"""
-UPDATE sessions SET token_sha256 = :new, previous_sha256 = :old, rotated_at = now(), last_seen_at = now(), expires_at = {_EXPIRES}
+UPDATE sessions SET token_sha256 = :new, previous_sha256 = :old, rotated_at = :at, last_seen_at = :at, expires_at = {_EXPIRES}
 WHERE id = :id AND ended_at IS NULL
     AND (token_sha256 = :old OR (previous_sha256 = :old AND rotated_at <= now() - interval '{HONOUR_PREVIOUS_S} s'))
 """)
@@ -68,6 +68,7 @@ class OpenSession:
         provider: how: ``password`` or ``oidc``.
         is_due: it is time for a new token.
         is_stale: this use is to be noted.
+        at: the database's time of the transaction in which it was found.
     """
 
     id: int
@@ -75,6 +76,16 @@ class OpenSession:
     provider: str
     is_due: bool
     is_stale: bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """A session's last rotation: the hash of the token from then on, of the one before, and when it was."""
+
+    token_sha256: bytes
+    previous_sha256: bytes | None
+    rotated_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +131,7 @@ def find_session(connection: Connection, token_sha256: bytes) -> OpenSession | N
     if row is None:
         return None
     return OpenSession(
-        id=row.session_id, user=_user(row), provider=row.provider, is_due=row.is_due, is_stale=row.is_stale
+        id=row.session_id, user=_user(row), provider=row.provider, is_due=row.is_due, is_stale=row.is_stale, at=row.at
     )
 
 
@@ -134,15 +145,25 @@ def note_use(connection: Connection, session_id: int, limits: Limits) -> None:
     connection.execute(_NOTE_USE, values)
 
 
-def rotate(connection: Connection, session_id: int, *, old_sha256: bytes, new_sha256: bytes, limits: Limits) -> bool:
-    """Give a session a new token; the one before is honoured for a moment.
+def rotate(connection: Connection, found: OpenSession, *, old_sha256: bytes, new_sha256: bytes, limits: Limits) -> bool:
+    """Give a session a new token, as of the time when it was found; the token before is honoured for a moment.
 
     Returns:
         False, with nothing changed, when another request did so meanwhile.
     """
-    values = {"id": session_id, "old": old_sha256, "new": new_sha256}
+    values = {"id": found.id, "old": old_sha256, "new": new_sha256, "at": found.at}
     changed = connection.execute(_ROTATE, {**values, "idle_s": limits.idle_s, "lifetime_s": limits.lifetime_s})
     return changed.rowcount == 1
+
+
+def last_rotation(connection: Connection, session_id: int) -> Rotation | None:
+    """What a session's token is now and was before, however long ago; None if the session was ended or is not there."""
+    query = "SELECT token_sha256, previous_sha256, rotated_at FROM sessions WHERE id = :id AND ended_at IS NULL"
+    row = connection.execute(text(query), {"id": session_id}).one_or_none()
+    if row is None:
+        return None
+    previous = None if row.previous_sha256 is None else bytes(row.previous_sha256)
+    return Rotation(token_sha256=bytes(row.token_sha256), previous_sha256=previous, rotated_at=row.rotated_at)
 
 
 def rotate_soon(connection: Connection, user_id: int) -> None:

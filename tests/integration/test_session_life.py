@@ -2,20 +2,22 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, flash
 from flask.testing import FlaskClient
 from redis import Redis
 from sqlalchemy import Engine, text
 
 from app import create_app
 from app.session.backoff import FREE_FAILURES, FREE_FAILURES_OF_USER, Guesser, note_failure, wait_left_s
-from app.session.identity import sessions_alive
+from app.session.identity import sessions_alive, signed_in_user
+from app.session.roles import public
 from streamgauge.settings import WebSettings
-from tests.support.signed_in import PASSWORD, add_bearer, add_people, csrf_token, send, send_login, sign_in
+from tests.support.pages import PASSWORD, add_bearer, add_people, csrf_token, send, send_login, sign_in
 
 COOKIE = "streamgauge_session"
 
@@ -132,6 +134,41 @@ def test_a_form_that_is_sent_does_not_rotate(app: Flask, engine: Engine) -> None
     before = cookie(client)
     client.post("/preferences", data={"csrf_token": token, "theme": "dark"})
     assert cookie(client) == before
+
+
+@pytest.mark.parametrize("rotations", [1, 2])
+def test_an_answer_that_took_longer_than_a_rotation_signs_nobody_out(
+    app: Flask, engine: Engine, rotations: int
+) -> None:
+    meanwhile = app.test_client()
+
+    def slow() -> str:
+        assert signed_in_user() is not None
+        for _ in range(rotations):
+            change(engine, "UPDATE sessions SET rotated_at = now() - interval '16 min'")
+            with ThreadPoolExecutor() as other:
+                assert other.submit(is_in, meanwhile).result()
+        flash("It is kept.")
+        return "done"
+
+    app.add_url_rule("/slow", view_func=public(slow))
+    browser = sign_in(app, "duty")
+    assert is_in(browser)
+    meanwhile.set_cookie(COOKIE, cookie(browser))
+    before = cookie(browser)
+    assert browser.get("/slow").text == "done"
+    assert cookie(meanwhile) != before
+    if rotations == 1:
+        assert cookie(browser) != before
+    else:
+        # The browser would have the cookie of the other answer; this one did not put its own in the place of it.
+        assert cookie(browser) == before
+        browser.set_cookie(COOKIE, cookie(meanwhile))
+    assert is_in(meanwhile)
+    change(engine, "UPDATE sessions SET rotated_at = now() - interval '61 s', last_seen_at = now()")
+    page = browser.get("/account")
+    assert page.status_code == 200
+    assert ("It is kept." in page.text) == (rotations == 1)
 
 
 @pytest.mark.parametrize(
