@@ -1,5 +1,6 @@
 """What is answered: sets page by page, entities with what they expand, Observations as data arrays."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,8 +29,24 @@ from streamgauge.storage.sensorthings.query import (
 
 MAX_QUESTIONS = 2_000
 """So many sets one request may expand."""
+MAX_ENTITIES = 20_000
+"""So many entities one answer holds, those that are expanded included, as often as they are: it is made before it is sent."""
+MAX_S = 15.0
+"""So long one request asks the database; the question under way may take its own time."""
 PIECE_ENTITIES = 200
 Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """Entities that were expanded: how many there are on all pages if that was asked for, where it goes on, and how many entities
+    they are with those in them.
+    """
+
+    entities: list[dict[str, Any]]
+    count: int | None
+    goes_on: str | None
+    held: int
 
 
 @dataclass(slots=True)
@@ -38,7 +55,9 @@ class Answering:
 
     connection: Connection
     root: str
-    known: dict[Any, Any] = field(default_factory=dict)
+    known: dict[Any, _Set] = field(default_factory=dict)
+    held: int = 0
+    began_s: float = field(default_factory=time.monotonic)
 
     def one(self, target: Target, options: Options) -> dict[str, Any]:
         """One entity.
@@ -46,7 +65,7 @@ class Answering:
         Raises:
             NotThere: there is none.
         """
-        rows = read_rows(self.connection, Query(entity=target.entity, key=target.key, top=1))
+        rows = self._read(Query(entity=target.entity, key=target.key, top=1))
         if not rows:
             raise NotThere(target.entity.singular)
         return self._objects(target.entity, rows, options)[0]
@@ -55,10 +74,10 @@ class Answering:
         """A page of a set: what surrounds ``value``, and its entities."""
         entity = target.entity
         query = _query(entity, target.key, options)
-        rows = list(read_rows(self.connection, replace(query, top=options.top + 1)))
+        rows = self._read(replace(query, top=options.top + 1))
         around: dict[str, Any] = {}
         if options.count:
-            around["@iot.count"] = count_rows(self.connection, query)
+            around["@iot.count"] = self._count(query)
         if len(rows) > options.top:
             rows = rows[: options.top]
             around["@iot.nextLink"] = f"{self.root}/{path}?{_following(query, options, rows)}"
@@ -96,31 +115,54 @@ class Answering:
         target = ENTITIES[entity.links[link]]
         key = _key(entity, row).seen_by(target)
         place = (target.plural, key, repr(options))
-        if place not in self.known:
+        known = self.known.get(place)
+        if known is None:
             if len(self.known) >= MAX_QUESTIONS:
                 raise BadQuery(f"$expand would ask more than {MAX_QUESTIONS} times: ask for fewer with $top")
-            self.known[place] = self._set(target, key, options, one=is_one(link))
-        entities, count, goes_on = self.known[place]
+            known = self.known[place] = self._set(target, key, options, one=is_one(link))
+        else:
+            # Once more in the answer, if not in memory.
+            self._hold(known.held)
         if is_one(link):
-            return {link: entities[0] if entities else None}
-        found: dict[str, Any] = {link: entities}
-        if count is not None:
-            found[f"{link}@iot.count"] = count
-        if goes_on is not None:
-            found[f"{link}@iot.nextLink"] = f"{address}/{link}?{goes_on}"
+            return {link: known.entities[0] if known.entities else None}
+        found: dict[str, Any] = {link: known.entities}
+        if known.count is not None:
+            found[f"{link}@iot.count"] = known.count
+        if known.goes_on is not None:
+            found[f"{link}@iot.nextLink"] = f"{address}/{link}?{known.goes_on}"
         return found
 
-    def _set(
-        self, target: Entity, key: Key, options: Options, *, one: bool
-    ) -> tuple[list[dict[str, Any]], int | None, str | None]:
-        query = _query(target, key, options)
-        rows = list(read_rows(self.connection, replace(query, top=1 if one else options.top + 1)))
+    def _set(self, target: Entity, key: Key, options: Options, *, one: bool) -> _Set:
+        query, held = _query(target, key, options), self.held
+        rows = self._read(replace(query, top=1 if one else options.top + 1))
         goes_on = None
         if not one and len(rows) > options.top:
             rows = rows[: options.top]
             goes_on = _following(query, options, rows)
-        count = count_rows(self.connection, query) if options.count else None
-        return self._objects(target, rows, options), count, goes_on
+        count = self._count(query) if options.count else None
+        entities = self._objects(target, rows, options)
+        return _Set(entities, count, goes_on, self.held - held)
+
+    def _read(self, query: Query) -> list[Row]:
+        self._check_time()
+        rows = list(read_rows(self.connection, query))
+        self._hold(len(rows))
+        return rows
+
+    def _count(self, query: Query) -> int:
+        self._check_time()
+        return count_rows(self.connection, query)
+
+    def _hold(self, entities: int) -> None:
+        self.held += entities
+        if self.held > MAX_ENTITIES:
+            raise BadQuery(
+                f"$expand would make an answer of more than {MAX_ENTITIES} entities: ask for fewer with $top"
+            )
+
+    def _check_time(self) -> None:
+        if time.monotonic() - self.began_s > MAX_S:
+            raise BadQuery(f"this takes more than {MAX_S:g} s: ask for fewer with $top, or expand less")
 
     def _data_arrays(self, rows: Sequence[Row], options: Options) -> list[dict[str, Any]]:
         if options.expand:

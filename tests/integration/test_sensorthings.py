@@ -16,8 +16,7 @@ from sqlalchemy import Engine, text
 from werkzeug.serving import make_server
 
 from tests.support.history_rows import add_device, add_readings
-from tests.support.pages import make_app, sign_in
-from tests.support.signed_in import add_bearer
+from tests.support.pages import add_bearer, make_app, sign_in
 
 ROOT = "/sensorthings/v1.1"
 ROWS = 300
@@ -375,3 +374,23 @@ def test_a_question_that_takes_too_long_is_ended_with_advice(
     answer = client.get(f"{ROOT}/Observations?$orderby=result&$count=true")
     assert answer.status_code == 400
     assert "takes too long" in answer.json["message"]
+
+
+def test_what_is_expanded_has_a_bound_however_often_the_same_is(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Twenty times the same few hundred: little to ask the database, much to send.
+    often = {"expand": "Datastream($expand=Observations($top=1000))", "select": "result"}
+    assert get(client, "Datastreams(9)/Observations", top="20", **often)["value"][19]["Datastream"]["Observations"]
+    refused = get(client, "Datastreams(9)/Observations", 400, top="100", **often)
+    assert "20000 entities" in refused["message"]
+    monkeypatch.setattr("app.sensorthings.answers.MAX_ENTITIES", 400)
+    assert len(get(client, "Things", expand="Datastreams($expand=Observations($top=50))")["value"]) == 3
+    deep = get(client, "Things", 400, expand="Datastreams($expand=Observations($top=1000))")
+    assert (deep["code"], deep["type"]) == (400, "error")
+
+
+def test_all_questions_of_a_request_share_its_time(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.sensorthings.answers.MAX_S", -1.0)
+    refused = get(client, "Things", 400, expand="Datastreams")
+    assert "expand less" in refused["message"]
