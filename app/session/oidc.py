@@ -1,7 +1,8 @@
 """Signing in by an OpenID provider (OpenID Connect Core 1.0): code flow with PKCE, state and nonce, by Authlib.
 
 A person is known by issuer and subject, never by name or e-mail address: those can be anybody's at another time. The role comes
-from a claim, anew at every sign-in. If the provider does not answer, passwords go on working.
+from a claim, anew at every sign-in; whom it gives none any more loses sessions and tokens. It takes the role of an administrator
+from nobody who is the last one. If the provider does not answer, passwords go on working.
 """
 
 import logging
@@ -18,9 +19,20 @@ from sqlalchemy import Connection
 
 from app.connections import connections
 from streamgauge.settings import WebSettings
+from streamgauge.storage.api_tokens import revoke_tokens
 from streamgauge.storage.audit import write_audit
 from streamgauge.storage.sessions import end_sessions, rotate_soon
-from streamgauge.storage.users import NO_PASSWORD, User, add_user, find_oidc_user, set_email, set_role
+from streamgauge.storage.users import (
+    NO_PASSWORD,
+    ROLES,
+    User,
+    add_user,
+    find_oidc_user,
+    is_last_admin,
+    lock_user,
+    set_email,
+    set_role,
+)
 
 log = logging.getLogger(__name__)
 TIMEOUT_S = 8
@@ -181,7 +193,7 @@ def _known_user(issuer: str, subject: str, role: str | None, claims: Mapping[str
         user = find_oidc_user(connection, issuer, subject)
         if role is None:
             if user is not None:
-                end_sessions(connection, user.id)
+                _keep_out(connection, user)
         elif user is None:
             user = _add(connection, issuer, subject, role, email, _stated_name(claims, subject))
         else:
@@ -194,16 +206,46 @@ def _known_user(issuer: str, subject: str, role: str | None, claims: Mapping[str
     return user
 
 
-def _bring_up_to_date(connection: Connection, user: User, role: str, email: str | None) -> None:
-    if email != user.email:
-        set_email(connection, user.id, email)
+def _keep_out(connection: Connection, user: User) -> None:
+    """End what a user has that the provider gives no role any more: sessions, tokens, the role.
+
+    The account is not disabled, which is an admin's word: it opens again with the next role that the provider gives.
+    """
+    role = ROLES[0] if _may_change(connection, user, ROLES[0]) else user.role
     if role != user.role:
         set_role(connection, user.id, role)
-        rotate_soon(connection, user.id)
-        before, after = {"role": user.role}, {"role": role}
-        write_audit(
-            connection, actor=ACTOR, action="user.role", subject=f"user {user.name}", before=before, after=after
-        )
+    sessions, tokens = end_sessions(connection, user.id), revoke_tokens(connection, user.id)
+    if sessions or tokens or role != user.role:
+        _audit(connection, user, "user.no_access", {"role": role, "sessions": len(sessions), "tokens_revoked": tokens})
+
+
+def _bring_up_to_date(connection: Connection, user: User, role: str, email: str | None) -> None:
+    if role != user.role:
+        if _may_change(connection, user, role):
+            set_role(connection, user.id, role)
+            rotate_soon(connection, user.id)
+            _audit(connection, user, "user.role", {"role": role})
+        else:
+            _audit(connection, user, "user.role_kept", {"role": user.role, "claimed": role})
+    # Last, as the lock over all users must not be waited for with a row changed.
+    if email != user.email:
+        set_email(connection, user.id, email)
+
+
+def _may_change(connection: Connection, user: User, role: str) -> bool:
+    """Whether a user may get another role: not if nobody could administer then."""
+    if role == "admin" or user.role != "admin":
+        return True
+    locked = lock_user(connection, user.id)
+    if locked is None or not is_last_admin(connection, locked):
+        return True
+    log.warning("the last administrator keeps the role that the OpenID provider takes", extra={"user": user.name})
+    return False
+
+
+def _audit(connection: Connection, user: User, action: str, after: Mapping[str, Any]) -> None:
+    before = {"role": user.role}
+    write_audit(connection, actor=ACTOR, action=action, subject=f"user {user.name}", before=before, after=after)
 
 
 def _add(connection: Connection, issuer: str, subject: str, role: str, email: str | None, name: str) -> User | None:

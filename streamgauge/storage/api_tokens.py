@@ -147,6 +147,12 @@ def revoke_token(connection: Connection, token_id: int, *, user_id: int | None =
     return ListedToken(**row)
 
 
+def revoke_tokens(connection: Connection, user_id: int) -> list[int]:
+    """Revoke all tokens of a user; returns the ids of those that were not revoked until now."""
+    query = "UPDATE api_tokens SET revoked_at = now() WHERE user_id = :id AND revoked_at IS NULL RETURNING id"
+    return sorted(connection.execute(text(query), {"id": user_id}).scalars())
+
+
 def count_usable(connection: Connection, user_id: int) -> int:
     """How many tokens of a user are good now."""
     query = text(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -17,7 +18,7 @@ from sqlalchemy import Engine, text
 from app import create_app
 from app.session.oidc import role_of
 from streamgauge.settings import WebSettings
-from tests.support.signed_in import PASSWORD, add_people, send_login, sign_in
+from tests.support.pages import PASSWORD, add_bearer, add_people, send_login, sign_in
 
 PEOPLE = [
     User(sub="1", claims={"preferred_username": "an", "email": "an@example.org", "groups": ["streamgauge-admin"]}),
@@ -143,6 +144,75 @@ def test_a_changed_claim_changes_the_role_at_the_next_sign_in(app: Flask, engine
         assert tuple(changes) == ({"role": "operator"}, {"role": "viewer"})
     finally:
         requests.put(f"{provider}/users/2", json=PEOPLE[1].claims, timeout=10).raise_for_status()
+
+
+@contextmanager
+def claiming(provider: str, subject: str, claims: dict[str, Any]) -> Iterator[None]:
+    """Meanwhile the provider says this of a person."""
+    requests.put(f"{provider}/users/{subject}", json=claims, timeout=10).raise_for_status()
+    try:
+        yield
+    finally:
+        usual = next(person.claims for person in PEOPLE if person.sub == subject)
+        requests.put(f"{provider}/users/{subject}", json=usual, timeout=10).raise_for_status()
+
+
+def logged(engine: Engine, action: str) -> list[Any]:
+    query = text("SELECT subject, before, after FROM audit_log WHERE action = :action ORDER BY id")
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(query, {"action": action})]
+
+
+def test_whom_the_provider_lets_in_no_more_loses_sessions_tokens_and_role(
+    settings: WebSettings, engine: Engine, provider: str
+) -> None:
+    app = create_app(replace(settings, oidc_viewer_value="streamgauge-viewer"))
+    first, _ = come(app, "2")
+    with engine.connect() as connection:
+        duty = connection.execute(text("SELECT id FROM users")).scalar_one()
+    bearer, others = add_bearer(engine, "read", "write", user_id=duty), add_bearer(engine, "read")
+    api = app.test_client()
+    assert api.get("/api/v1/devices", headers=bearer).status_code == 200
+    with claiming(provider, "2", {"preferred_username": "duty", "groups": ["elsewhere"]}):
+        assert [come(app, "2")[1].status_code for _ in range(2)] == [403, 403]
+    assert api.get("/api/v1/devices", headers=bearer).status_code == 401
+    assert api.get("/api/v1/devices", headers=others).status_code == 200
+    assert first.get("/account").status_code == 302
+    after = {"role": "viewer", "sessions": 1, "tokens_revoked": [1]}
+    assert logged(engine, "user.no_access") == [("user duty", {"role": "operator"}, after)]
+    # The next role opens the door again, and no token comes back with it.
+    assert come(app, "2")[1].status_code == 303
+    assert users(engine)[0][1] == "operator"
+    assert api.get("/api/v1/devices", headers=bearer).status_code == 401
+    app.extensions["streamgauge_connections"].close()
+
+
+def test_the_last_administrator_is_not_demoted_by_a_claim(app: Flask, engine: Engine, provider: str) -> None:
+    come(app, "1")
+    with claiming(provider, "1", {"preferred_username": "an", "groups": ["streamgauge-operator"]}):
+        client, answer = come(app, "1")
+        assert answer.status_code == 303
+        assert client.get("/admin").status_code == 200
+        assert users(engine)[0][1] == "admin"
+        assert logged(engine, "user.role_kept") == [
+            ("user an", {"role": "admin"}, {"role": "admin", "claimed": "operator"})
+        ]
+        add_people(engine, ("chief", "admin"))
+        come(app, "1")
+        assert users(engine)[0][1] == "operator"
+        assert client.get("/admin").status_code == 403
+
+
+def test_the_last_administrator_without_a_role_is_out_all_the_same(
+    settings: WebSettings, engine: Engine, provider: str
+) -> None:
+    app = create_app(replace(settings, oidc_viewer_value="streamgauge-viewer"))
+    client, _ = come(app, "1")
+    with claiming(provider, "1", {"preferred_username": "an"}):
+        assert come(app, "1")[1].status_code == 403
+        assert client.get("/account").status_code == 302
+        assert users(engine)[0][1] == "admin"
+    app.extensions["streamgauge_connections"].close()
 
 
 def test_without_the_wanted_group_nobody_comes_in(settings: WebSettings, engine: Engine) -> None:
