@@ -65,8 +65,10 @@ css: ## the style sheet and vendored scripts from their sources (needs Node; the
 requirements: venv-dev ## requirements/*.txt anew from requirements/*.in
 	@requirements/compile
 
-screenshots: venv-dev ## docs/screenshots anew, by the end-to-end tests (needs Chromium)
-	@STREAMGAUGE_TEST_SCREENSHOTS=docs/screenshots $(PY) -m pytest -q tests/e2e
+PICTURES := screenshots flood gateway_page models_page
+screenshots: venv-dev ## docs/screenshots anew, by the end-to-end tests that look at pages (needs Chromium)
+	@rm -f docs/screenshots/*.png docs/screenshots/*.webp
+	@STREAMGAUGE_TEST_SCREENSHOTS=docs/screenshots $(PY) -m pytest -q $(PICTURES:%=tests/e2e/test_%.py)
 
 clean: ## delete what can be made again; data in .streamgauge stays
 	@rm -rf $(VENV) $(MLFLOW_VENV) .mypy_cache .ruff_cache .import_linter_cache node_modules .hypothesis

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.support.system import System
 
+COLOURS = 160
+MOST_HIGH = 4_000
 KEPT_IN = "STREAMGAUGE_TEST_SCREENSHOTS"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -90,10 +93,28 @@ def open_page(chromium: Browser, web: System, login: Login) -> Iterator[OpenPage
     assert complaints == []
 
 
+def shot(page: Page, *, whole: bool = False) -> bytes:
+    """What is seen; or the whole page, on a screen as high as it: what is fixed to the screen's foot stands at the page's."""
+    size = page.viewport_size
+    assert size
+    if whole:
+        height = min(page.evaluate("document.documentElement.scrollHeight"), MOST_HIGH)
+        page.set_viewport_size({"width": size["width"], "height": max(size["height"], height)})
+        page.wait_for_timeout(250)
+    seen = page.screenshot()
+    page.set_viewport_size(size)
+    return seen
+
+
 @pytest.fixture(scope="session")
-def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where screenshots go: ``STREAMGAUGE_TEST_SCREENSHOTS`` (``make screenshots``), else away with the test's files."""
     chosen = os.environ.get(KEPT_IN)
     folder = Path(chosen) if chosen else tmp_path_factory.mktemp("screenshots")
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    yield folder
+    # Lines, words and plain fields need few colours, and a third of the bytes.
+    for file in folder.glob("*.png"):
+        seen = Image.open(file)
+        if seen.mode != "P":
+            seen.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(file, optimize=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import OpenPage
+from tests.e2e.conftest import OpenPage, shot
 from tests.support.system import PROJECT, System, running_system, wait_until
 
 pytestmark = pytest.mark.browser
@@ -53,7 +53,7 @@ def test_the_floods_are_on_the_station_page(
     page.goto("/stations/dead-run?from=2018-06-01T04:00:00Z&to=2018-07-02T04:00:00Z")
     expect(page.locator("#history canvas").first).to_be_visible()
     page.wait_for_timeout(500)
-    page.screenshot(path=screenshots / f"flood-{width}-{theme}.png", full_page=True)
+    (screenshots / f"flood-{width}-{theme}.png").write_bytes(shot(page, whole=True))
     assert highest_drawn_level(page) == pytest.approx(1.8806, abs=1e-9), "the flood's peak is not on the chart"
 
 

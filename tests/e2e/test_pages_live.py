@@ -188,7 +188,7 @@ def test_after_a_restart_of_the_server_nothing_is_missing(
     web: System, token: str, device: str, open_page: OpenPage
 ) -> None:
     send(web, token, [1.0] * 5, device=device, end=datetime.now(UTC) - timedelta(minutes=10))
-    page = open_page(f"/stations/{device}", is_expected="ERR_CONNECTION_REFUSED")
+    page = open_page(f"/stations/{device}", is_expected="ERR_|htmx:|handshake response")
     until(page, "window.streamgauge.live.socket.readyState === WebSocket.OPEN")
     stays(page)
     before = page.evaluate(POINTS)

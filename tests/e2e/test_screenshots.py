@@ -1,159 +1,165 @@
-"""Pictures of every page as people see them; ``make screenshots`` keeps them in docs/screenshots."""
+"""Every page as people see it: nothing is wider than the screen. ``make screenshots`` keeps the pictures in docs/screenshots."""
 
-import math
-import random
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import expect
-from redis import Redis
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import text
 
-from streamgauge.reading import Reading
-from tests.e2e.conftest import OpenPage
-from tests.support import model_pages as rows
-from tests.support.ingest import ingest, recorded, services
-from tests.support.system import System
+from tests.e2e.conftest import COLOURS, KEPT_IN, Login, shot, sign_in
+from tests.support import many_stations
+from tests.support.every_page import FURTHER, SIZES, every_path, settle
+from tests.support.scene import FLOODED, fill
+from tests.support.system import System, wait_until
 
 pytestmark = pytest.mark.browser
-SIZES = {"desktop": {"width": 1440, "height": 900}, "phone": {"width": 390, "height": 844}}
-DAYS = 3
+THEMES = ("light", "dark")
+LOCALES = {"en": "en-GB", "vi": "vi-VN"}
+MANY = 1_000
 WHOLE = {("light", "en"), ("dark", "vi")}
 """Themes and languages in which long pages are pictured as a whole."""
+LONG = {"station", "models", "model", "run", "device-new", "history", "operations", "account", "compare"}
+LEFT_OUT = {"history-wrong", "missing", "overview-wall"}
+"""States that are checked, and pictured once only."""
+MOST_BYTES = 8_000_000
 
 
-def find_flood_end() -> float:
-    """Day of the record's steepest hour, a little into it: where a station rises fast."""
-    first = recorded()[0][0]
-    levels = recorded()
-    best = max(range(12, len(levels)), key=lambda place: levels[place][1] - levels[place - 6][1])
-    return (levels[best][0] - first).total_seconds() / 86_400
-
-
-STATIONS: dict[str, tuple[str, float | None]] = {
-    "dead-run": ("Dead Run at Franklintown", find_flood_end()),
-    "dead-run-upper": ("Dead Run, upper gauge", 12.0),
-    "gwynns-falls": ("Gwynns Falls", 20.6),
-    "mill-brook": ("Mill Brook weir", 26.2),
-    "long-bien": ("Cầu Long Biên", None),
-    "harbour": ("Harbour tide gauge", None),
-}
-
-
-def shifted(device: str, end_day: float, now: datetime) -> list[Reading]:
-    """Some days of the Dead Run record, the last reading now; ``end_day`` counts from the record's begin."""
-    first = recorded()[0][0]
-    end = first + timedelta(days=end_day)
-    return [
-        Reading(device=device, time=time + (now - end), level_m=level)
-        for time, level in recorded()
-        if end - timedelta(days=DAYS) <= time <= end
-    ]
-
-
-def tide(device: str, base_m: float, now: datetime) -> list[Reading]:
-    """A tide with a little noise."""
-    chance = random.Random(device)
-    times = [now - timedelta(minutes=5 * step) for step in range(DAYS * 288)]
-    return [
-        Reading(
-            device=device,
-            time=time,
-            level_m=round(
-                base_m + 0.25 * math.sin(time.timestamp() / 44_700 * 2 * math.pi) + chance.gauss(0, 0.004), 3
-            ),
-            temperature_c=round(18 + 2 * math.sin(time.timestamp() / 86_400 * 2 * math.pi) + chance.gauss(0, 0.05), 2),
-        )
-        for time in reversed(times)
-    ]
+def is_kept() -> bool:
+    """Whether the pictures are wanted: without that they are not made, and each page is opened in one language a size."""
+    return bool(os.environ.get(KEPT_IN))
 
 
 @pytest.fixture(scope="module")
-def water(web: System) -> Iterator[System]:
-    """Stations in every state: a flood that rises, one that has fallen silent, one with a spike, tides."""
-    web.empty()
-    redis = Redis.from_url(web.stack.addresses.redis_url)
-    using, now = services(web.engine, redis), datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=40)
-    for device, (_, end_day) in STATIONS.items():
-        end = now - timedelta(hours=5) if device == "mill-brook" else now
-        readings = (
-            tide(device, 4.2 if device == "long-bien" else 1.9, end)
-            if end_day is None
-            else shifted(device, end_day, end)
+def flood(web: System, login: object) -> System:
+    fill(web)
+    return web
+
+
+@pytest.fixture(scope="module")
+def signed_in(chromium: Browser, web: System, login: Login) -> Any:
+    """Cookies of a session."""
+    context = chromium.new_context(base_url=web.http_url)
+    sign_in(context.new_page(), login)
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture
+def page(chromium: Browser, web: System, signed_in: Any) -> Iterator[Any]:
+    """Makes a signed-in page of a size and a language."""
+    contexts = []
+
+    def make(size: str, language: str, **options: Any) -> Page:
+        context = chromium.new_context(
+            base_url=web.http_url, storage_state=signed_in, locale=LOCALES[language], viewport=SIZES[size], **options
         )
-        if device == "harbour":
-            broken = readings[-1]
-            readings[-1] = Reading(
-                device=device, time=broken.time, level_m=(broken.level_m or 0) + 0.9, temperature_c=18.4
-            )
-        for first in range(0, len(readings), 500):
-            ingest(using, readings[first : first + 500])
-    with web.engine.begin() as connection:
-        for device, (title, _) in STATIONS.items():
-            connection.execute(
-                text("UPDATE devices SET display_name = :title WHERE name = :device"),
-                {"title": title, "device": device},
-            )
-        connection.execute(
-            text("UPDATE devices SET time_zone = 'Asia/Ho_Chi_Minh', datum = 'VN-2000' WHERE name = 'long-bien'")
-        )
-    tell_of_models(web, now)
-    yield web
-    redis.close()
+        contexts.append(context)
+        return context.new_page()
+
+    yield make
+    for context in contexts:
+        context.close()
 
 
-def tell_of_models(web: System, now: datetime) -> None:
-    """Forecasts with their record, a challenger that passed, runs, drift."""
-    with web.engine.begin() as connection:
-        connection.execute(text("TRUNCATE forecasts, forecast_tracks, drift_reports, rescore_runs, rescore_chunks"))
-        shipped = rows.add_shipped(connection)
-        rows.add_challenger(connection, shipped, "november")
-        newest = text(
-            "SELECT time, level_m FROM readings JOIN devices ON devices.id = device_id WHERE name = :name "
-            "ORDER BY time DESC LIMIT 1"
-        )
-        for device, slope in (("dead-run", 0.55), ("gwynns-falls", 0.02), ("mill-brook", 0.1), ("long-bien", -0.2)):
-            time, level_m = connection.execute(newest, {"name": device}).one()
-            rows.add_forecast(connection, device, time, level_m, slope_m_per_h=slope, staying=(300, 900))
-            rows.add_record(connection, device, rows.record(), shipped)
-            rows.add_drift(connection, device, "steady")
-        rows.add_drift(connection, "harbour", "changed", ["spread", "flagged_share"])
-        rows.add_drift(connection, "dead-run-upper", "unknown", ["short_history"])
-        rows.add_run(connection, "done", done=4, report=rows.report("dead-run"))
-        rows.add_run(connection, "running", done=2, chunks=5)
+def picture(page: Page, folder: Path, name: str, *, whole: bool = False) -> None:
+    """Keep what is seen, in few colours: these are lines, words and plain fields."""
+    if not is_kept():
+        return
+    seen = Image.open(BytesIO(shot(page, whole=whole))).convert("RGB")
+    few = seen.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    few.convert("RGB").save(folder / f"{name}.webp", lossless=True, method=4)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+def fits(page: Page, name: str) -> None:
+    """Nothing may be wider than the screen, or one would have to push the page about."""
+    assert page.viewport_size
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= page.viewport_size["width"], f"{name} is {width} wide"
+
+
+@pytest.mark.parametrize(("size", "language"), [("phone", "vi"), ("desktop", "en"), ("phone", "en"), ("desktop", "vi")])
+def test_every_page_fits(flood: System, page: Any, screenshots: Path, size: str, language: str) -> None:
+    tab = page(size, language)
+    for name, path in every_path().items():
+        if name == "login":
+            continue
+        tab.emulate_media(color_scheme="light")
+        tab.goto(path)
+        settle(tab, name)
+        fits(tab, f"{name} in {language}")
+        for theme in THEMES if is_kept() else ():
+            if name in LEFT_OUT and (theme, language) != ("light", "en"):
+                continue
+            tab.emulate_media(color_scheme=theme)
+            tab.wait_for_timeout(150)
+            whole = name in LONG and (theme, language) in WHOLE and (size == "phone" or name not in FURTHER)
+            picture(tab, screenshots, f"{name}-{size}-{theme}-{language}", whole=whole)
+    tab.context.clear_cookies()
+    tab.goto("/login")
+    fits(tab, "login")
+    for theme in THEMES if is_kept() else ():
+        tab.emulate_media(color_scheme=theme)
+        picture(tab, screenshots, f"login-{size}-{theme}-{language}")
+
+
+def test_a_printed_station(flood: System, page: Any, screenshots: Path) -> None:
+    tab = page("desktop", "en")
+    tab.goto(f"/stations/{FLOODED}")
+    settle(tab, "station")
+    tab.locator("#records img").first.scroll_into_view_if_needed()
+    tab.set_viewport_size({"width": 794, "height": 1123})
+    tab.emulate_media(media="print", color_scheme="dark")
+    tab.wait_for_timeout(500)
+    expect(tab.locator("header")).to_be_hidden()
+    # Paper is light, whatever the screen was.
+    assert tab.evaluate("getComputedStyle(document.querySelector('h1')).color") == "rgb(20, 25, 27)"
+    fits(tab, "on paper")
+    picture(tab, screenshots, "printed-station", whole=True)
+
+
+def shows(tab: Page, selector: str, words: str) -> None:
+    """Ask for the overview until it says so: nobody told the server that rows were written beside it."""
+
+    def asked() -> bool:
+        tab.goto("/")
+        found = tab.locator(selector)
+        return found.count() > 0 and found.first.inner_text() == words
+
+    wait_until(asked, f"{selector} is not {words}", 90)
+
+
 @pytest.mark.parametrize("size", list(SIZES))
-@pytest.mark.parametrize("language", ["en", "vi"])
-@pytest.mark.parametrize(
-    ("name", "path"),
-    [
-        ("overview", "/"),
-        ("station", "/stations/dead-run"),
-        ("station-fault", "/stations/harbour"),
-        ("login", "/login"),
-        ("models", "/models"),
-        ("model", "/models/1"),
-        ("run", "/models/runs/1"),
-    ],
-)
-def test_page(
-    water: System, open_page: OpenPage, screenshots: Path, name: str, path: str, size: str, theme: str, language: str
-) -> None:
-    locale = {"en": "en-GB", "vi": "vi-VN"}[language]
-    page = open_page("/", language=locale, viewport=SIZES[size], color_scheme=theme)
-    if name == "login":
-        page.context.clear_cookies()
-    page.goto(path)
-    if name == "overview":
-        expect(page.locator(".card")).to_have_count(len(STATIONS))
-    if name.startswith("station"):
-        expect(page.locator("#chart canvas").first).to_be_visible()
-    # Nothing may be wider than the screen, or one would have to push the page about.
-    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size]["width"]
-    # These pages are read from top to bottom; the others are looked at.
-    is_long = name in {"models", "model", "run", "station"} and (theme, language) in WHOLE
-    page.screenshot(path=screenshots / f"{name}-{size}-{theme}-{language}.png", full_page=is_long)
+def test_everything_is_silent(flood: System, page: Any, screenshots: Path, size: str) -> None:
+    with flood.engine.begin() as connection:
+        connection.execute(text("TRUNCATE readings, dead_letters, devices RESTART IDENTITY CASCADE"))
+        many_stations.fill(connection, 24, hours=3, now=datetime.now(UTC) - timedelta(hours=9))
+    tab = page(size, "en")
+    shows(tab, "#total-silent b", "24")
+    settle(tab, "overview")
+    fits(tab, "silent")
+    picture(tab, screenshots, f"silent-{size}-light-en")
+
+
+@pytest.mark.parametrize("size", list(SIZES))
+def test_a_thousand_stations(flood: System, page: Any, screenshots: Path, size: str) -> None:
+    with flood.engine.begin() as connection:
+        connection.execute(text("TRUNCATE readings, dead_letters, devices RESTART IDENTITY CASCADE"))
+        many_stations.fill(connection, MANY, hours=6, now=datetime.now(UTC) - timedelta(minutes=2))
+    tab = page(size, "vi", color_scheme="dark")
+    shows(tab, "#totals b", "1.000")
+    settle(tab, "overview")
+    if size == "desktop":
+        expect(tab.locator("#map .pin").first).to_be_visible()
+    fits(tab, "a thousand")
+    picture(tab, screenshots, f"thousand-{size}-dark-vi")
+
+
+def test_the_pictures_are_light(screenshots: Path) -> None:
+    assert sum(file.stat().st_size for file in screenshots.iterdir()) < MOST_BYTES
