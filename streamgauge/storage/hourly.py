@@ -34,7 +34,7 @@ _VALUES = ", ".join(
 _ROW = f"device_id, time, COALESCE(score, 'NaN') AS score, {_VALUES}"
 _OF_DEVICES = f"""
 SELECT reading.* FROM unnest(%s::bigint[]) AS device(id) CROSS JOIN LATERAL (
-    SELECT {_ROW} FROM readings WHERE device_id = device.id AND time >= %s AND time < %s ORDER BY time) AS reading
+    SELECT {_ROW} FROM readings WHERE device_id = device.id AND time >= %s AND time < %s ORDER BY time LIMIT %s) AS reading
 """
 _OF_HOURS = f"""
 SELECT reading.* FROM unnest(%s::bigint[], %s::timestamptz[]) AS wanted(id, hour) CROSS JOIN LATERAL (
@@ -97,9 +97,11 @@ Hours = dict[str, NDArray[Any]]
 """Hours by column (``HOUR_FIELDS``): times in microseconds since 2000 or ``NEVER_US``, NaN where there is no value."""
 
 
-def read_devices(connection: Connection, device_ids: Sequence[int], since: datetime, until: datetime) -> Stretch:
-    """The readings of devices in [since, until), by device and time."""
-    found = copy_columns(connection, _OF_DEVICES, (list(device_ids), since, until), _FIELDS)
+def read_devices(
+    connection: Connection, device_ids: Sequence[int], since: datetime, until: datetime, most: int | None = None
+) -> Stretch:
+    """The readings of devices in [since, until), by device and time; ``most``: of each device the first ones."""
+    found = copy_columns(connection, _OF_DEVICES, (list(device_ids), since, until, most), _FIELDS)
     return _stretch(found, read_corrections(connection, device_ids, since, until))
 
 

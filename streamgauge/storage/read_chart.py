@@ -49,8 +49,8 @@ PARTS_OF_BIN = 8
 FEW_POINTS = 4_096
 FEW_HOURS = 1_000
 """So many hours are looked up one by one, as those at both ends of ten years are; of more, all between them are read."""
-PIECE = timedelta(days=62)
-"""Readings are read in pieces of so much time: of one a minute they are 90,000."""
+PIECE_READINGS = 90_000
+"""Readings are read in pieces of so many: two months of one a minute, and all that a station that speaks once a day ever said."""
 
 _PENDING = text("""
 SELECT DISTINCT hour FROM rollup_pending WHERE device_id = :id AND hour >= :since AND hour < :until
@@ -232,11 +232,13 @@ def _read_rolled_up(
 
 
 def _pieces(connection: Connection, device_id: int, since: datetime, until: datetime) -> Iterator[Stretch]:
-    """The readings of [since, until) in pieces of whole months, as many as one piece may hold readings."""
+    """The readings of [since, until) in pieces, however long nothing came."""
     while since < until:
-        before = min(until, since + PIECE)
-        yield read_devices(connection, [device_id], since, before)
-        since = before
+        stretch = read_devices(connection, [device_id], since, until, PIECE_READINGS)
+        yield stretch
+        if len(stretch.time_us) < PIECE_READINGS:
+            return
+        since = from_microseconds(int(stretch.time_us[-1]) + 1)
 
 
 class _Drawing:
