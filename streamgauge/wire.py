@@ -66,6 +66,7 @@ class Arrival(NamedTuple):
         uplinks: frames that are still to be decoded.
         ignored: why a message that is sound holds nothing to be stored, if that is so.
         gateway: set if a ``stored`` answer is due; likewise ``batch``.
+        status: what a gateway says of itself, if that is what came.
     """
 
     source: str
@@ -75,6 +76,15 @@ class Arrival(NamedTuple):
     ignored: str | None = None
     gateway: str | None = None
     batch: str | None = None
+    status: "GatewayStatus | None" = None
+
+
+class GatewayStatus(NamedTuple):
+    """What a gateway says of itself: its name, whether it is online, and what else it tells (see ``_decode_status``)."""
+
+    gateway: str
+    online: bool
+    facts: dict[str, Any]
 
 
 class StoredAnswer(NamedTuple):
@@ -115,7 +125,8 @@ def the_things_stack_topic(application: str, device: str) -> str:
     return f"v3/{application}/devices/{device}/up"
 
 
-SUBSCRIPTIONS = (readings_topic("+"), batch_topic("+"), chirpstack_topic("+", "+"), the_things_stack_topic("+", "+"))
+_OWN_TOPICS = (readings_topic("+"), batch_topic("+"), status_topic("+"))
+SUBSCRIPTIONS = (*_OWN_TOPICS, chirpstack_topic("+", "+"), the_things_stack_topic("+", "+"))
 """What the subscriber listens to."""
 
 
@@ -182,6 +193,8 @@ def decode_message(topic: str, payload: bytes, limits: Limits, now: datetime) ->
         return Arrival(source=kind, readings=[], rejected=[Rejected(error.reason, error.detail, payload, 1)])
     if kind == "gateway":
         return _decode_batch(name, content, payload, limits, now)
+    if kind == "status":
+        return _decode_status(name, content, payload)
     readings, rejected = decode_readings(content, payload, limits, now, device=name)
     return Arrival(source=kind, readings=readings, rejected=rejected)
 
@@ -312,13 +325,34 @@ def _decode_batch(gateway: str, content: object, payload: bytes, limits: Limits,
     return Arrival(source="gateway", readings=readings, rejected=rejected, gateway=gateway, batch=batch)
 
 
+def _decode_status(gateway: str, content: object, payload: bytes) -> Arrival:
+    """A gateway's retained status; what is no number where one belongs is left out."""
+    if (
+        not DEVICE_NAME.fullmatch(gateway)
+        or not isinstance(content, dict)
+        or not isinstance(content.get("online"), bool)
+    ):
+        detail = (
+            "a gateway's status must be a JSON object with online (true or false), on a topic with the gateway's name"
+        )
+        return Arrival(source="gateway", readings=[], rejected=[Rejected(DeadReason.NOT_A_BATCH, detail, payload, 0)])
+    facts: dict[str, Any] = {}
+    for name in ("buffered", "oldest_s", "dropped"):
+        value = content.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:
+            facts[name] = value
+    if isinstance(version := content.get("version"), str):
+        facts["version"] = version[:64]
+    return Arrival(source="gateway", readings=[], rejected=[], status=GatewayStatus(gateway, content["online"], facts))
+
+
 def _split_topic(topic: str) -> tuple[str, str]:
     parts = topic.split("/")
     if len(parts) == 5 and parts[0] == "streamgauge" and parts[1] == "v1":
         if parts[2] == "devices" and parts[4] == "readings":
             return "device", parts[3]
-        if parts[2] == "gateways" and parts[4] == "batches":
-            return "gateway", parts[3]
+        if parts[2] == "gateways" and parts[4] in {"batches", "status"}:
+            return ("gateway" if parts[4] == "batches" else "status"), parts[3]
     if len(parts) == 6 and (parts[0], parts[2], *parts[4:]) == ("application", "device", "event", "up"):
         return chirpstack.NETWORK, parts[3]
     if len(parts) == 5 and (parts[0], parts[2], parts[4]) == ("v3", "devices", "up"):

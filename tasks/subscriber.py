@@ -33,6 +33,7 @@ from streamgauge.queue import (
 from streamgauge.reading import to_microseconds
 from streamgauge.settings import SubscriberSettings, load
 from streamgauge.wire import SUBSCRIPTIONS, Limits, decode_message, encode_stored, stored_topic
+from tasks.gateway_notes import GatewayNotes
 from tasks.inflight import Inflight, Taken, Task
 from tasks.notices import NoticeStream
 
@@ -77,6 +78,7 @@ class Subscriber:
         self._notices = NoticeStream(redis)
         self._producer = producer
         self._inflight = Inflight()
+        self._gateways = GatewayNotes(redis)
         self._link_backoff, self._notices_backoff = Backoff(), Backoff()
         self._limits = Limits(
             settings.max_message_bytes,
@@ -190,6 +192,7 @@ class Subscriber:
             topic = packet._topic.decode("utf-8", "backslashreplace")  # noqa: SLF001 - .topic raises on bad UTF-8
             arrival = decode_message(topic, bytes(packet.payload), self._limits, now)
             message = Message(topic, arrival.source, received_us)
+            self._gateways.hear(arrival, received_us / 1e6)
             taken = self._inflight.take(packet.mid if packet.qos else 0, message, arrival)
             metrics.READINGS_RECEIVED.labels(arrival.source).inc(taken.readings)
             for rejected in arrival.rejected:
@@ -244,6 +247,7 @@ class Subscriber:
             self._link.tick()
         self._resend(now_s)
         self._look_at_queue()
+        self._gateways.write()
         metrics.INFLIGHT_MESSAGES.set(self._inflight.messages)
         metrics.INFLIGHT_TASKS.set(self._inflight.tasks)
         for reason in ("inflight", "pending", "bytes", "queue"):

@@ -10,13 +10,15 @@ from werkzeug.datastructures import MultiDict
 from app.connections import connections
 from app.i18n import words
 from app.operations.blueprint import blueprint
-from app.operations.presenter import content_of, make_letter, make_letters
+from app.operations.presenter import content_of, counted_text, make_letter, make_letters
 from app.preferences import safe_next
 from app.session.roles import actor, has_role, needs_role
 from app.times import BadTime, read_time
 from streamgauge.errors import DeadReason, QueueUnavailable
 from streamgauge.queue import REPLAY_TASK, enqueue_batch
 from streamgauge.storage.dead_letter_rows import (
+    COUNTED,
+    LOOKED_AT,
     MAX_ID,
     MAX_WORDS,
     OPEN,
@@ -27,6 +29,8 @@ from streamgauge.storage.dead_letter_rows import (
     get_letter,
     known_reason,
     list_letters,
+    looked_to,
+    newest_letter,
     read_progress,
     request_replay,
 )
@@ -45,24 +49,29 @@ FILTERS = ("state", "reason", "device", "words", "since", "until")
 def show_letters() -> str:
     """The list, newest first; its filters are the address."""
     selection, ignored = read_selection(request.args)
+    before = _before()
     with connections().engine.connect() as connection:
-        found = list_letters(connection, selection, _before(), PAGE + 1)
+        found = list_letters(connection, selection, before, PAGE + 1)
+        looked = looked_to(connection, selection, before) if len(found) <= PAGE else None
         count = count_letters(connection, selection, MOST_COUNTED + 1)
         reasons = count_by_reason(connection)
+        is_whole = count > MOST_COUNTED or looked_to(connection, selection, MAX_ID) is None
         progress = read_progress(connection, datetime.now(UTC) - PROGRESS_WINDOW)
     return render_template(
         "operations/letters.html",
         letters=make_letters(found[:PAGE], datetime.now(UTC), words()),
-        following=found[PAGE - 1].id if len(found) > PAGE else None,
-        is_first=_before() == MAX_ID,
+        following=found[PAGE - 1].id if len(found) > PAGE else looked,
+        looked_at=LOOKED_AT if looked else 0,
+        is_first=before == MAX_ID,
         count=min(count, MOST_COUNTED),
-        counted_all=count <= MOST_COUNTED,
-        reasons=reasons,
+        counted_all=count <= MOST_COUNTED and is_whole,
+        reasons={reason: counted_text(number, words()) for reason, number in reasons.items()},
         all_reasons=[str(reason) for reason in DeadReason],
         states=STATES,
         chosen=request.args,
         ignored=ignored,
         progress=progress,
+        counted=COUNTED,
         may_act=has_role("operator"),
         address=_address,
     )
@@ -74,7 +83,7 @@ def show_progress() -> str:
     """How replays go, asked for every second while something waits."""
     with connections().engine.connect() as connection:
         progress = read_progress(connection, datetime.now(UTC) - PROGRESS_WINDOW)
-    return render_template("operations/_progress.html", progress=progress)
+    return render_template("operations/_progress.html", progress=progress, counted=COUNTED)
 
 
 @blueprint.get(f"{PATH}/<int:letter_id>")
@@ -112,11 +121,18 @@ def post_replay() -> Response:
         if device is not None and request.form.get("device"):
             selection = Selection(**{**_fields(selection), "dev_eui": device.dev_eui})
     with connections().engine.begin() as connection:
-        asked = request_replay(connection, selection, actor())
+        newest = newest_letter(connection)
+        asked = request_replay(connection, selection, actor(), until=newest)
     t = words()
-    if asked:
-        _wake()
-        flash(t.count("operations.replaying", asked))
+    if asked.after is not None:
+        rest = {"selection": selection.said(), "actor": actor(), "letters": asked.letters}
+        if _wake(
+            {"asked": {**rest, "after": asked.after, "until": newest}}, "operations.queue_away_many", asked.letters
+        ):
+            flash(t("operations.replaying_many", n=t.number(asked.letters, 0)))
+    elif asked.letters:
+        _wake({}, "operations.queue_away")
+        flash(t.count("operations.replaying", asked.letters))
     else:
         flash(t("operations.nothing_to_replay"))
     return cast("Response", redirect(safe_next(request.form.get("next") or PATH), code=303))
@@ -184,9 +200,12 @@ def _get(letter_id: int) -> tuple[Any, bytes]:
     return found
 
 
-def _wake() -> None:
-    """Wake the worker; if the queue is away, the schedule does so within a minute."""
+def _wake(kwargs: dict[str, Any], otherwise: str, asked: int = 0) -> bool:
+    """Wake the worker; if the queue is away, say so and return False: the schedule wakes it within a minute of its return."""
     try:
-        enqueue_batch(connections().producer, REPLAY_TASK)
+        enqueue_batch(connections().producer, REPLAY_TASK, kwargs)
     except QueueUnavailable:
-        flash(words()("operations.queue_away"))
+        t = words()
+        flash(t(otherwise, n=t.number(asked, 0)))
+        return False
+    return True

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from app.i18n import Words
 from app.preferences import zone_of
-from streamgauge.storage.dead_letter_rows import Letter
+from streamgauge.live.gateways import GatewayNow
+from streamgauge.storage.dead_letter_rows import COUNTED, Letter
 
 SHOWN_BYTES = 16_384
 SHOWN_DETAIL = 240
@@ -46,6 +47,51 @@ class Content:
     is_whole: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayView:
+    """One gateway in words; ``state`` is a key: online, offline or unknown."""
+
+    name: str
+    state: str
+    said: str
+    batch: str
+    buffered: str
+    oldest: str
+    dropped: str
+    version: str
+
+
+SHOWN_GATEWAYS = 200
+
+
+def make_gateways(gateways: Sequence[GatewayNow] | None, now: datetime, t: Words) -> list[GatewayView] | None:
+    """Gateways in words, those that are offline first; None for None."""
+    if gateways is None:
+        return None
+    order = {False: 0, None: 1, True: 2}
+    chosen = sorted(gateways, key=lambda gateway: (order.get(gateway.online, 1), gateway.name))[:SHOWN_GATEWAYS]
+    return [_gateway(gateway, now.timestamp(), t) for gateway in chosen]
+
+
+def _gateway(gateway: GatewayNow, now_s: float, t: Words) -> GatewayView:
+    def ago(at_s: float | None) -> str:
+        return "" if at_s is None else t.age(max(0.0, now_s - at_s))
+
+    def count(value: float | None) -> str:
+        return "" if value is None else t.number(value, 0)
+
+    return GatewayView(
+        name=gateway.name,
+        state="unknown" if gateway.online is None else "online" if gateway.online else "offline",
+        said=ago(gateway.status_s),
+        batch=ago(gateway.batch_s),
+        buffered=count(gateway.buffered),
+        oldest=t.duration(gateway.oldest_s) if gateway.buffered and gateway.oldest_s else "",
+        dropped=count(gateway.dropped),
+        version=gateway.version or "",
+    )
+
+
 def make_letters(letters: Sequence[Letter], now: datetime, t: Words) -> list[LetterView]:
     """Dead letters for the list, long details cut."""
     return [make_letter(letter, now, t, most=SHOWN_DETAIL) for letter in letters]
@@ -82,6 +128,11 @@ def reason_text(reason: str, t: Words) -> str:
     """A dead letter's reason in words; one of another version as it is called."""
     key = f"dead.{reason}"
     return t(key) if t.knows(key) else reason.replace("_", " ")
+
+
+def counted_text(number: int, t: Words) -> str:
+    """How many letters there are, as far as they are counted: "10,000+" beyond."""
+    return f"{t.number(min(number, COUNTED), 0)}{'+' if number > COUNTED else ''}"
 
 
 def size_text(size: int, t: Words) -> str:

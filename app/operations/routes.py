@@ -8,10 +8,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.connections import connections
 from app.i18n import words
 from app.operations.blueprint import blueprint
-from app.operations.presenter import moment_text, reason_text, size_text
-from app.operations.status import LONG_QUEUE, links, live_clients, read_redis, read_workers
+from app.operations.presenter import counted_text, make_gateways, moment_text, reason_text, size_text
+from app.operations.status import LONG_QUEUE, links, live_clients, read_known_gateways, read_redis, read_workers
 from app.session.roles import needs_role
-from streamgauge.storage.dead_letter_rows import count_by_reason
+from streamgauge.storage.dead_letter_rows import COUNTED, count_by_reason
 from streamgauge.storage.operations import Database, Freshness, read_database, read_freshness
 
 SHOWN_MONTHS = 12
@@ -77,9 +77,11 @@ def _path() -> dict[str, object]:
         "answers": fresh is not None,
         "stored_age": t.age(max(0.0, age_s)) if age_s is not None else "",
         "newest": moment_text(fresh.time, t) if fresh else "",
-        "reasons": [(reason, reason_text(reason, t), t.number(count, 0)) for reason, count in reasons.items()],
-        "letters": t.number(sum(reasons.values()), 0),
+        "reasons": [(reason, reason_text(reason, t), counted_text(count, t)) for reason, count in reasons.items()],
+        "letters": t.number(sum(min(count, COUNTED) for count in reasons.values()), 0)
+        + ("+" if any(count > COUNTED for count in reasons.values()) else ""),
         "clients": t.number(live_clients(), 0),
+        "gateways": make_gateways(read_known_gateways(connections().redis), now, t),
     }
 
 

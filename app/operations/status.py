@@ -11,6 +11,7 @@ from kombu.exceptions import OperationalError
 from redis import Redis, RedisError
 
 from app.connections import Connections
+from streamgauge.live.gateways import GatewayNow, read_gateways
 from streamgauge.live.stream import LIVE_KEY
 from streamgauge.metrics import LIVE_CLIENTS
 from streamgauge.queue import QUEUES, queue_length
@@ -87,6 +88,15 @@ def read_workers(producer: Celery) -> Sequence[Worker] | None:
         )
         for name, found in sorted(stats.items())
     )
+
+
+def read_known_gateways(redis: Redis) -> Sequence[GatewayNow] | None:
+    """What gateways said of themselves last, or None if Redis does not answer."""
+    try:
+        return read_gateways(redis)
+    except (RedisError, OSError):
+        log.warning("redis not reached", exc_info=True)
+        return None
 
 
 def live_clients() -> int:
