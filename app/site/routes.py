@@ -8,11 +8,13 @@ from app.connections import connections
 from app.i18n import words
 from app.preferences import zone_of
 from app.session.roles import actor, has_role, needs_role
-from app.site.pictures import MAX_BYTES, BadPicture, read_picture
+from app.site.pictures import LONGEST_WAIT_S, MAX_BYTES, MAX_PIXELS, MAX_PIXELS_WHOLE, BadPicture, read_picture
 from streamgauge.storage.read_readings import Device, find_device
 from streamgauge.storage.site_records import (
     MAX_NOTE_CHARACTERS,
+    MOST_NOTES,
     MOST_PHOTOS,
+    TooManyNotes,
     TooManyPhotos,
     add_note,
     add_photo,
@@ -48,6 +50,9 @@ def post_note(device: str) -> Response | tuple[str, int]:
     try:
         with connections().engine.begin() as connection:
             add_note(connection, device_id=known.id, device=known.name, words=said, actor=actor())
+    except TooManyNotes:
+        problem = words()("records.notes_many", n=MOST_NOTES)
+        return _render("site/records.html", known, note=said, note_problem=problem), 422
     except ValueError:
         problem = words()("records.note_bad", n=words().number(MAX_NOTE_CHARACTERS, 0))
         return _render("site/records.html", known, note=said, note_problem=problem), 422
@@ -69,7 +74,7 @@ def post_remove_note(device: str, note_id: int) -> Response:
 
 @blueprint.post("/stations/<device>/photos")
 @needs_role("operator")
-def post_photo(device: str) -> Response | tuple[str, int]:
+def post_photo(device: str) -> Response:
     """Keep a photo (``photo``) with what it shows (``caption``)."""
     known = _find(device)
     caption = request.form.get("caption", "").strip()
@@ -83,10 +88,7 @@ def post_photo(device: str) -> Response | tuple[str, int]:
                 connection, device_id=known.id, device=known.name, picture=picture, caption=caption, actor=actor()
             )
     except (BadPicture, TooManyPhotos) as error:
-        reason = error.reason if isinstance(error, BadPicture) else "many"
-        limits = {"mebibytes": MAX_BYTES // 2**20, "n": MOST_PHOTOS, "characters": MAX_CAPTION_CHARACTERS}
-        problem = words()(f"records.photo_bad.{reason}", **limits)
-        return _render("site/records.html", known, caption=caption, photo_problem=problem), 422
+        return _refuse_photo(known, caption, error.reason if isinstance(error, BadPicture) else "many")
     return _back(known, "records.photo_added")
 
 
@@ -139,6 +141,21 @@ def _find(name: str) -> Device:
 def _back(device: Device, said: str) -> Response:
     flash(words()(said))
     return cast("Response", redirect(f"/stations/{device.name}/records", code=303))
+
+
+def _refuse_photo(device: Device, caption: str, reason: str) -> Response:
+    problem = words()(
+        f"records.photo_bad.{reason}",
+        mebibytes=MAX_BYTES // 2**20,
+        n=MOST_PHOTOS,
+        characters=MAX_CAPTION_CHARACTERS,
+        millions=MAX_PIXELS // 10**6,
+        millions_whole=MAX_PIXELS_WHOLE // 10**6,
+    )
+    page = _render("site/records.html", device, caption=caption, photo_problem=problem)
+    if reason == "busy":
+        return Response(page, 503, {"Retry-After": str(LONGEST_WAIT_S)})
+    return Response(page, 422)
 
 
 def _render(template: str, device: Device, **typed: str) -> str:

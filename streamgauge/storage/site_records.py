@@ -1,4 +1,7 @@
-"""What people keep of a site: notes and photos. What is removed is hidden, not deleted; the audit log says by whom."""
+"""What people keep of a site: notes and photos, so many of each.
+
+Of what is removed the row stays, without words and pictures; the audit log says by whom, and what a note said.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +14,7 @@ MAX_NOTE_CHARACTERS = 4_000
 MOST_PHOTOS = 60
 """Of one station, as they are shown on one page."""
 MOST_NOTES = 200
+RECORDS_LOCK = 0x5347_000B  # "SG", 11: one key of ours among Postgres's advisory locks
 
 _ADD_NOTE = text("""
 INSERT INTO station_notes (device_id, text, written_by) VALUES (:device_id, :text, :by) RETURNING id
@@ -19,10 +23,16 @@ _NOTES = text("""
 SELECT id, text, written_by, written_at FROM station_notes
 WHERE device_id = :device_id AND removed_at IS NULL ORDER BY written_at DESC, id DESC LIMIT :limit
 """)
+# What a row held before an UPDATE is read from a row that the same statement locks.
 _REMOVE_NOTE = text("""
-UPDATE station_notes SET removed_at = now() WHERE id = :id AND device_id = :device_id AND removed_at IS NULL RETURNING text
+WITH gone AS (
+    SELECT id, text FROM station_notes WHERE id = :id AND device_id = :device_id AND removed_at IS NULL FOR UPDATE
+)
+UPDATE station_notes n SET removed_at = now(), text = '' FROM gone WHERE n.id = gone.id RETURNING gone.text
 """)
+_COUNT_NOTES = text("SELECT count(*) FROM station_notes WHERE device_id = :device_id AND removed_at IS NULL")
 _COUNT_PHOTOS = text("SELECT count(*) FROM station_photos WHERE device_id = :device_id AND removed_at IS NULL")
+_LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 _ADD_PHOTO = text("""
 INSERT INTO station_photos (device_id, content, thumbnail, media_type, width, height, caption, added_by)
 VALUES (:device_id, :content, :thumbnail, :media_type, :width, :height, :caption, :by) RETURNING id
@@ -32,7 +42,7 @@ SELECT id, width, height, caption, added_by, added_at FROM station_photos
 WHERE device_id = :device_id AND removed_at IS NULL ORDER BY added_at DESC, id DESC LIMIT :limit
 """)
 _REMOVE_PHOTO = text("""
-UPDATE station_photos SET removed_at = now()
+UPDATE station_photos SET removed_at = now(), content = '', thumbnail = ''
 WHERE id = :id AND device_id = :device_id AND removed_at IS NULL RETURNING caption
 """)
 
@@ -70,6 +80,10 @@ class Picture:
     height: int
 
 
+class TooManyNotes(ValueError):
+    """The station has ``MOST_NOTES`` notes."""
+
+
 class TooManyPhotos(ValueError):
     """The station has ``MOST_PHOTOS`` photos."""
 
@@ -79,10 +93,14 @@ def add_note(connection: Connection, *, device_id: int, device: str, words: str,
 
     Raises:
         ValueError: it is empty, too long, or holds what text cannot.
+        TooManyNotes: there are ``MOST_NOTES``.
     """
     words = words.strip()
     if not words or len(words) > MAX_NOTE_CHARACTERS or "\0" in words:
         raise ValueError(f"a note has 1 to {MAX_NOTE_CHARACTERS} characters")
+    connection.execute(_LOCK, {"key": RECORDS_LOCK})  # Two at the same time are counted one after the other.
+    if connection.execute(_COUNT_NOTES, {"device_id": device_id}).scalar_one() >= MOST_NOTES:
+        raise TooManyNotes
     number = int(connection.execute(_ADD_NOTE, {"device_id": device_id, "text": words, "by": actor}).scalar_one())
     subject = f"device {device}"
     write_audit(connection, actor=actor, action="note.add", subject=subject, after={"note": number, "text": words})
@@ -113,6 +131,7 @@ def add_photo(
     Raises:
         TooManyPhotos: there are ``MOST_PHOTOS``.
     """
+    connection.execute(_LOCK, {"key": RECORDS_LOCK})
     if connection.execute(_COUNT_PHOTOS, {"device_id": device_id}).scalar_one() >= MOST_PHOTOS:
         raise TooManyPhotos
     values = {

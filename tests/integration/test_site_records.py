@@ -1,7 +1,10 @@
 """Notes and photos of a site: kept, shown, taken away; pictures are made anew; what is no picture is refused."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from sqlalchemy import Engine, text
 
 from app.site import pictures
 from app.site.pictures import BadPicture, read_picture
+from streamgauge.storage import site_records
 from streamgauge.storage.devices import register_devices
 from tests.support.pages import make_app, send, sign_in
 
@@ -123,7 +127,101 @@ def test_a_small_file_with_very_many_pixels_is_refused_before_it_is_decoded() ->
     assert len(sink.getvalue()) < 100_000
     with pytest.raises(BadPicture) as refusal:
         read_picture(sink.getvalue())
-    assert refusal.value.reason == "large"
+    assert refusal.value.reason == "pixels"
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "kind", "options", "is_kept"),
+    [
+        (8_000, 5_000, "PNG", {}, False),
+        (4_500, 4_500, "WEBP", {}, False),
+        (4_500, 4_500, "JPEG", {"progressive": True}, False),
+        (4_500, 4_500, "JPEG", {}, True),
+        (8_200, 6_300, "JPEG", {}, False),
+    ],
+)
+def test_what_cannot_be_decoded_small_may_have_fewer_pixels(
+    width: int, height: int, kind: str, options: dict[str, Any], is_kept: bool
+) -> None:
+    content = picture(width, height, kind, **options)
+    if is_kept:
+        assert read_picture(content).width == 1_920
+        return
+    with pytest.raises(BadPicture) as refusal:
+        read_picture(content)
+    assert refusal.value.reason == "pixels"
+
+
+def test_the_largest_png_costs_a_bounded_amount_of_memory(tmp_path: Path) -> None:
+    (tmp_path / "large.png").write_bytes(picture(4_000, 3_100, "PNG"))
+    program = (
+        "import resource, sys; from app.site.pictures import read_picture\n"
+        "most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
+        "before = most(); read_picture(open(sys.argv[1], 'rb').read()); print(most() - before)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "large.png")]
+    used = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert int(used.stdout) < 170
+
+
+def test_one_picture_is_decoded_at_a_time(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = sign_in(app, "duty")
+    monkeypatch.setattr(pictures, "LONGEST_WAIT_S", 0.05)
+    with pictures._decoding:
+        answer = upload(client, picture())
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
+        assert "Other photos are being worked on" in answer.text
+    assert upload(client, b"no picture").status_code == 422
+    assert upload(client, picture()).status_code == 303
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_large_picture_is_upright_too(kind: str) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    kept = read_picture(picture(3_000, 2_000, kind, exif=exif))
+    assert (kept.width, kept.height) == (1_280, 1_920)
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "LA", "1", "I;16"])
+def test_pictures_of_other_kinds_of_colour_are_kept(mode: str) -> None:
+    sink = BytesIO()
+    Image.new(mode, (2_400, 1_200)).save(sink, "PNG", **({"transparency": 0} if mode == "P" else {}))
+    kept = Image.open(BytesIO(read_picture(sink.getvalue()).content))
+    assert (kept.mode, kept.size) == ("RGB", (1_920, 960))
+    assert kept.getpixel((9, 9)) == ((255, 255, 255) if mode in {"P", "LA"} else (0, 0, 0))
+
+
+def test_of_what_is_removed_no_bytes_are_left(app: Flask, engine: Engine) -> None:
+    client = sign_in(app, "duty")
+    assert upload(client, picture()).status_code == 303
+    assert send(client, "/stations/weir/notes", text="Ladder is loose").status_code == 303
+    with engine.connect() as connection:
+        photo = connection.execute(text("SELECT id FROM station_photos")).scalar_one()
+        note = connection.execute(text("SELECT id FROM station_notes")).scalar_one()
+    assert send(client, f"/stations/weir/photos/{photo}/remove").status_code == 303
+    assert send(client, f"/stations/weir/notes/{note}/remove").status_code == 303
+    left = "SELECT (SELECT length(content) + length(thumbnail) FROM station_photos), (SELECT text FROM station_notes)"
+    with engine.connect() as connection:
+        assert tuple(connection.execute(text(left)).one()) == (0, "")
+        said = connection.execute(text("SELECT before FROM audit_log WHERE action = 'note.remove'")).scalar_one()
+    assert said == {"note": note, "text": "Ladder is loose"}
+
+
+def test_notes_and_photos_of_a_station_have_an_end(app: Flask, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site_records, "MOST_NOTES", 2)
+    monkeypatch.setattr(site_records, "MOST_PHOTOS", 1)
+    client = sign_in(app, "duty")
+    notes = [send(client, "/stations/weir/notes", text=f"Note {number}") for number in range(3)]
+    assert [answer.status_code for answer in notes] == [303, 303, 422]
+    assert "notes already" in notes[2].text
+    assert "Note 2" in notes[2].text
+    assert [upload(client, picture()).status_code for _ in range(2)] == [303, 422]
+    assert send(client, "/stations/mill/notes", text="Elsewhere").status_code == 303
+    with engine.connect() as connection:
+        note = connection.execute(text("SELECT min(id) FROM station_notes")).scalar_one()
+    assert send(client, f"/stations/weir/notes/{note}/remove").status_code == 303
+    assert send(client, "/stations/weir/notes", text="Room again").status_code == 303
 
 
 def test_refusals_are_told_on_the_page_and_nothing_is_kept(app: Flask, engine: Engine) -> None:
