@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import pairwise
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -312,6 +313,8 @@ def _stages(reader: _Reader) -> list[dict[str, object]]:
     stages.sort(key=lambda stage: stage.level_m)
     if len({stage.level_m for stage in stages}) < len(stages) or len({stage.name for stage in stages}) < len(stages):
         reader.refuse("stages", "stages_alike")
+    elif any(higher.severity < lower.severity for lower, higher in pairwise(stages)):
+        reader.refuse("stages", "stages_milder")
     return stages_json(stages)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any
 
 from werkzeug.datastructures import MultiDict
@@ -58,9 +59,10 @@ class DeviceForm:
 
 def read_form(form: MultiDict[str, str]) -> Typed:
     """What was posted, each text cut at the longest that anything may be."""
-    stages = zip(
+    # A field that is missing is a fault of its row, and takes no other row's place.
+    stages = zip_longest(
         *(form.getlist(f"stage_{part}")[: MAX_STAGES + SPARE_STAGES] for part in ("name", "level_m", "severity")),
-        strict=False,
+        fillvalue="",
     )
     return Typed(
         fields={name: form.get(name, "")[: MAX_CHARACTERS + 1] for name in FIELDS},

@@ -93,8 +93,11 @@ class Words:
         return self("frame.when", date=self.date(time, zone), time=self.time(time, zone))
 
     def moment(self, time: datetime, zone: tzinfo, *, seconds: bool = False) -> str:
-        """Day and time in a zone, for tables: "2026-11-21 14:05", which sorts and reads alike in every language (ISO 8601)."""
-        return _local(time, zone).strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
+        """Day and time in a zone, for tables: "2026-11-21 14:05" (ISO 8601, as English writes the day in several ways), and as
+        Vietnamese writes it "21/11/2026 14:05".
+        """
+        day = "%d/%m/%Y" if self.language == "vi" else "%Y-%m-%d"
+        return _local(time, zone).strftime(f"{day} %H:%M:%S" if seconds else f"{day} %H:%M")
 
     def age(self, seconds: float) -> str:
         """How long ago, rounded for people. ``static/js/live.js`` says it the same way while the page is open."""

@@ -11,16 +11,12 @@ from flask.testing import FlaskClient
 from redis import Redis
 from sqlalchemy import Engine, text
 
-from app import create_app
-from app.session.passwords import hash_password
 from streamgauge.errors import DeadReason
-from streamgauge.settings import WebSettings
 from streamgauge.storage.dead_letters import DeadLetter, write_dead_letters
 from streamgauge.storage.device_rows import DeviceRow, read_device_row, write_device
-from streamgauge.storage.users import add_user
 from tests.support.ingest import ingest, series, services
+from tests.support.pages import csrf_token, make_app, send, sign_in
 
-HASH = hash_password("correct horse")
 EUI = "24E124713B101234"
 TYPED = {
     "name": "weir-1",
@@ -56,35 +52,14 @@ NASTY = (
 
 @pytest.fixture
 def app(engine: Engine, redis: Redis, database_url: str, redis_url: str) -> Iterator[Flask]:
-    settings = WebSettings(database_url=database_url, redis_url=redis_url, secret_key="k" * 40, cookie_secure=False)
-    made = create_app(settings)
-    with engine.begin() as connection:
-        add_user(connection, "duty", HASH, "operator")
-        add_user(connection, "guest", HASH, "viewer")
+    made = make_app(engine, database_url, redis_url)
     yield made
     made.extensions["streamgauge_connections"].close()
-
-
-def sign_in(app: Flask, user: str) -> FlaskClient:
-    client = app.test_client()
-    form = {"csrf_token": csrf_token(client.get("/login").text), "name": user, "password": "correct horse"}
-    assert client.post("/login", data=form).status_code == 303
-    return client
 
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return sign_in(app, "duty")
-
-
-def csrf_token(page: str) -> str:
-    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
-    assert found
-    return found[1]
-
-
-def send(client: FlaskClient, path: str, form: dict[str, Any]) -> Any:
-    return client.post(path, data={"csrf_token": csrf_token(client.get("/devices").text), **form})
 
 
 def stored(engine: Engine, name: str = "weir-1") -> DeviceRow:
@@ -114,7 +89,7 @@ def test_a_fresh_install_teaches(client: FlaskClient) -> None:
 
 
 def test_a_device_is_registered_shown_and_changed(client: FlaskClient, engine: Engine) -> None:
-    answer = send(client, "/devices/register/new", TYPED)
+    answer = send(client, "/devices/register/new", **TYPED)
     assert (answer.status_code, answer.location) == (303, "/devices/weir-1")
     row = stored(engine)
     assert (row.latitude, row.silence_limit_s, row.dev_eui) == (21.0285, 1_800, EUI)
@@ -127,7 +102,7 @@ def test_a_device_is_registered_shown_and_changed(client: FlaskClient, engine: E
     form = client.get("/devices/weir-1/edit").text
     assert 'value="9.5"' in form
     answer = send(
-        client, "/devices/weir-1/edit", {**TYPED, "seen": hidden(form, "seen"), "silence_limit_minutes": "1.5"}
+        client, "/devices/weir-1/edit", **{**TYPED, "seen": hidden(form, "seen"), "silence_limit_minutes": "1.5"}
     )
     assert answer.status_code == 303
     assert stored(engine).silence_limit_s == 90
@@ -149,7 +124,7 @@ def test_a_form_that_is_saved_as_it_was_changes_nothing(client: FlaskClient, eng
     fields = dict(re.findall(r'<input [^>]*name="([^"]+)"[^>]* value="([^"]*)"', page))
     assert (
         send(
-            client, "/devices/odd/edit", {**fields, "quality": '{"gap_s":7200.5}', "model": "", "do": "save"}
+            client, "/devices/odd/edit", **{**fields, "quality": '{"gap_s":7200.5}', "model": "", "do": "save"}
         ).status_code
         == 303
     )
@@ -175,6 +150,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"stage_level_m": ["x", "1", ""]}, "Stage 1: its level"),
     ({"stage_level_m": ["9.5", "9.5", ""]}, "same name or the same level"),
     ({"stage_severity": ["7", "1", "1"]}, "Stage 1: its severity"),
+    ({"stage_severity": []}, "Stage 1: its severity"),
+    ({"stage_severity": ["1", "2", "1"]}, "milder than a lower one"),
     ({"stage_name": ["", "a", "b" * 50], "stage_level_m": ["1", "2", "3"]}, "Stage 1: give it a name"),
     ({"quality": "{"}, "not JSON"),
     ({"quality": "[1]"}, "JSON object"),
@@ -190,7 +167,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 def test_what_is_wrong_is_said_beside_the_field_and_nothing_typed_is_lost(client: FlaskClient, engine: Engine) -> None:
     before = count_rows(engine)
     for change, complaint in WRONG:
-        answer = send(client, "/devices/register/new", {**TYPED, **change})
+        answer = send(client, "/devices/register/new", **{**TYPED, **change})
         assert answer.status_code == 422, change
         assert complaint in answer.text, change
         assert "Nothing was saved" in answer.text
@@ -199,7 +176,7 @@ def test_what_is_wrong_is_said_beside_the_field_and_nothing_typed_is_lost(client
         assert 'value="Đập Cối Xay"' in answer.text
     assert count_rows(engine) == before
     client.set_cookie("streamgauge_language", "vi")
-    assert "Chưa lưu gì" in send(client, "/devices/register/new", {**TYPED, "name": ""}).text
+    assert "Chưa lưu gì" in send(client, "/devices/register/new", **{**TYPED, "name": ""}).text
 
 
 def test_nothing_that_is_typed_makes_an_error_of_ours(client: FlaskClient, engine: Engine) -> None:
@@ -227,49 +204,47 @@ def _rows(engine: Engine) -> list[Any]:
 def test_names_and_dev_euis_that_are_taken_and_changes_of_others_are_refused(
     client: FlaskClient, engine: Engine
 ) -> None:
-    assert send(client, "/devices/register/new", TYPED).status_code == 303
-    answer = send(client, "/devices/register/new", TYPED)
+    assert send(client, "/devices/register/new", **TYPED).status_code == 303
+    answer = send(client, "/devices/register/new", **TYPED)
     assert answer.status_code == 409
     assert "registered already" in answer.text
-    answer = send(client, "/devices/register/new", {**TYPED, "name": "other"})
+    answer = send(client, "/devices/register/new", **{**TYPED, "name": "other"})
     assert answer.status_code == 422
     assert "registered already, as weir-1" in answer.text
     seen = hidden(client.get("/devices/weir-1/edit").text, "seen")
-    assert send(client, "/devices/weir-1/edit", {**TYPED, "seen": seen, "river": "A"}).status_code == 303
-    answer = send(client, "/devices/weir-1/edit", {**TYPED, "seen": seen, "river": "B"})
+    assert send(client, "/devices/weir-1/edit", **{**TYPED, "seen": seen, "river": "A"}).status_code == 303
+    answer = send(client, "/devices/weir-1/edit", **{**TYPED, "seen": seen, "river": "B"})
     assert answer.status_code == 409
     assert "Somebody else has changed" in answer.text
     assert stored(engine).river == "A"
 
 
 def test_the_form_helps_without_saving(client: FlaskClient, engine: Engine) -> None:
-    page = send(client, "/devices/register/new", {**TYPED, "do": "preset-us"}).text
+    page = send(client, "/devices/register/new", **{**TYPED, "do": "preset-us"}).text
     for name in ("Action", "Minor", "Moderate", "Major"):
         assert f'value="{name}"' in page
     assert 'value="10.5"' in page
-    page = send(client, "/devices/register/new", {**TYPED, "do": "look", "sample": "4.2"}).text
+    page = send(client, "/devices/register/new", **{**TYPED, "do": "look", "sample": "4.2"}).text
     assert "14.200 − 4.200 m" in page
     assert "the level is 10.000 m" in page
-    page = send(client, "/devices/register/new", {**TYPED, "do": "look", "sample": "x"}).text
+    page = send(client, "/devices/register/new", **{**TYPED, "do": "look", "sample": "x"}).text
     assert "That is no number" in page
-    page = send(
-        client, "/devices/register/new", {"model": "decentlab_dl_pr26", "do": "look", "sensor_height_m": "0"}
-    ).text
+    page = send(client, "/devices/register/new", model="decentlab_dl_pr26", do="look", sensor_height_m="0").text
     assert "parameter-Pmin" in page
     assert "of water" in page
     assert count_rows(engine)[0] == 0
 
 
 def test_out_of_service_and_back(client: FlaskClient, engine: Engine) -> None:
-    send(client, "/devices/register/new", TYPED)
+    send(client, "/devices/register/new", **TYPED)
     assert "can be taken into service again at any time" in client.get("/devices/weir-1").text
-    assert send(client, "/devices/weir-1/decommission", {}).status_code == 303
+    assert send(client, "/devices/weir-1/decommission").status_code == 303
     page = client.get("/devices/weir-1").text
     assert "Out of service since" in page
     assert stored(engine).decommissioned_at is not None
-    assert send(client, "/devices/weir-1/recommission", {}).status_code == 303
+    assert send(client, "/devices/weir-1/recommission").status_code == 303
     assert stored(engine).decommissioned_at is None
-    assert send(client, "/devices/nobody/decommission", {}).status_code == 404
+    assert send(client, "/devices/nobody/decommission").status_code == 404
 
 
 def test_the_list_is_searched_filtered_and_paged(client: FlaskClient, engine: Engine, redis: Redis) -> None:
@@ -296,7 +271,7 @@ def test_the_list_is_searched_filtered_and_paged(client: FlaskClient, engine: En
 
 
 def test_dead_letters_of_a_device_are_counted_where_they_are_read_in_again(client: FlaskClient, engine: Engine) -> None:
-    send(client, "/devices/register/new", TYPED)
+    send(client, "/devices/register/new", **TYPED)
     heard = datetime(2026, 11, 1, tzinfo=UTC)
     detail = f"no device is registered with the DevEUI {EUI}. Register it with: …"
     letters = [
@@ -356,7 +331,7 @@ def test_a_viewer_sees_and_changes_nothing(app: Flask, engine: Engine) -> None:
         "weir-1/edit",
         "weir-1/decommission",
     ):
-        assert send(guest, f"/devices/{path}", TYPED).status_code == 403
+        assert send(guest, f"/devices/{path}", **TYPED).status_code == 403
     assert app.test_client().get("/devices").status_code == 302
 
 
@@ -367,7 +342,7 @@ def test_a_label_fills_the_form(client: FlaskClient, engine: Engine) -> None:
     with engine.begin() as connection:
         like = DeviceRow(name="like", dev_eui=EUI[:-1] + "0", model="milesight_em500_udl")
         write_device(connection, like, actor="test")
-    answer = send(client, "/devices/register/qr", {"text": LABEL})
+    answer = send(client, "/devices/register/qr", text=LABEL)
     assert answer.status_code == 200
     for words in (
         f'value="{EUI}"',
@@ -378,7 +353,7 @@ def test_a_label_fills_the_form(client: FlaskClient, engine: Engine) -> None:
     ):
         assert words in answer.text
     assert "9F00" not in answer.text
-    answer = send(client, "/devices/register/qr", {"text": like.dev_eui or ""})
+    answer = send(client, "/devices/register/qr", text=like.dev_eui or "")
     assert answer.status_code == 409
     assert 'href="/devices/like"' in answer.text
 
@@ -387,7 +362,7 @@ def test_a_label_fills_the_form(client: FlaskClient, engine: Engine) -> None:
     "text_", ["", "\0", "hello", "<script>alert(1)</script>", "LW:D0:1:2:3", LABEL + ":C0000", "9" * 5_000]
 )
 def test_what_is_no_label_is_refused_in_words(client: FlaskClient, text_: str) -> None:
-    answer = send(client, "/devices/register/qr", {"text": text_})
+    answer = send(client, "/devices/register/qr", text=text_)
     assert answer.status_code == 422
     assert 'role="alert"' in answer.text
     assert "<script>alert" not in answer.text
@@ -414,7 +389,7 @@ def test_a_pasted_payload_says_what_it_holds(client: FlaskClient, engine: Engine
         assert answer.status_code == 200
         assert "2.544" in answer.text
         assert "No level" in answer.text
-    send(client, "/devices/register/new", TYPED)
+    send(client, "/devices/register/new", **TYPED)
     answer = client.get("/devices/register/decode", query_string={"device": "weir-1", "payload": SAMPLE})
     assert "Level 11.66" in answer.text
     typed = {
