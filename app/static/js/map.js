@@ -173,7 +173,7 @@
 
   function make() {
     const isInFeet = units.factor !== 1;
-    map = L.map(box.querySelector("#map"), { zoomControl: false, attributionControl: Boolean(box.dataset.tiles), worldCopyJump: true, minZoom: 2, maxZoom: 18 });
+    map = L.map(box.querySelector("#map"), { zoomControl: false, attributionControl: Boolean(box.dataset.tiles), worldCopyJump: true, minZoom: 1, maxZoom: 18 });
     L.control.zoom({ position: "topright", zoomInTitle: say("map.zoom_in"), zoomOutTitle: say("map.zoom_out") }).addTo(map);
     map.attributionControl?.setPrefix(false);
     L.control.scale({ metric: !isInFeet, imperial: isInFeet }).addTo(map);
