@@ -16,7 +16,7 @@ from app import create_app
 from app.__main__ import main
 from streamgauge.settings import WebSettings
 from streamgauge.storage.audit import write_audit
-from tests.support.signed_in import PASSWORD, add_bearer, add_people, csrf_token, send, send_login, sign_in
+from tests.support.pages import PASSWORD, add_bearer, add_people, csrf_token, send, send_login, sign_in
 
 NEW = "a quite different sentence"
 

@@ -11,49 +11,24 @@ from flask.testing import FlaskClient
 from redis import Redis
 from sqlalchemy import Engine, text
 
-from app import create_app
-from app.session.passwords import hash_password
-from streamgauge.settings import WebSettings
 from streamgauge.storage.alerts import AlertResolved, Position, acknowledge_alert, get_alert, list_alerts
 from streamgauge.storage.devices import register_devices
-from streamgauge.storage.users import add_user
 from tests.support.alert_rows import add_alert, add_rule
-
-HASH = hash_password("correct horse")
+from tests.support.pages import make_app, send, sign_in
 
 
 @pytest.fixture
 def app(engine: Engine, redis: Redis, database_url: str, redis_url: str) -> Iterator[Flask]:
-    settings = WebSettings(database_url=database_url, redis_url=redis_url, secret_key="k" * 40, cookie_secure=False)
-    app = create_app(settings)
+    app = make_app(engine, database_url, redis_url)
     with engine.begin() as connection:
-        add_user(connection, "duty", HASH, "operator")
-        add_user(connection, "guest", HASH, "viewer")
         register_devices(connection, ["mill", "weir"])
     yield app
     app.extensions["streamgauge_connections"].close()
 
 
-def csrf_token(page: str) -> str:
-    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
-    assert found
-    return found[1]
-
-
-def sign_in(app: Flask, user: str) -> FlaskClient:
-    client = app.test_client()
-    form = {"csrf_token": csrf_token(client.get("/login").text), "name": user, "password": "correct horse"}
-    assert client.post("/login", data=form).status_code == 303
-    return client
-
-
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return sign_in(app, "duty")
-
-
-def send(client: FlaskClient, path: str, **form: str) -> Any:
-    return client.post(path, data={"csrf_token": csrf_token(client.get("/alerts").text), **form})
 
 
 def audited(engine: Engine) -> list[Any]:

@@ -13,47 +13,25 @@ from flask.testing import FlaskClient
 from redis import Redis
 from sqlalchemy import Engine, text
 
-from app import create_app
 from app.session.passwords import hash_password
 from streamgauge.reading import SIMULATED, Reading
-from streamgauge.settings import WebSettings
 from streamgauge.storage.rollup import advance
-from streamgauge.storage.users import add_user
 from tests.support.ingest import ingest, recorded, series, services
+from tests.support.pages import PASSWORD, csrf_token, make_app, send_login, sign_in
 
-PASSWORD = "correct horse"
-HASH = hash_password(PASSWORD)
 NOW = datetime.now(UTC)
 
 
 @pytest.fixture
 def app(engine: Engine, redis: Redis, database_url: str, redis_url: str) -> Iterator[Flask]:
-    settings = WebSettings(
-        database_url=database_url, redis_url=redis_url, secret_key="k" * 40, cookie_secure=False, commit_timeout_s=0.3
-    )
-    app = create_app(settings)
-    with engine.begin() as connection:
-        add_user(connection, "duty", HASH, "viewer")
+    app = make_app(engine, database_url, redis_url, commit_timeout_s=0.3)
     yield app
     app.extensions["streamgauge_connections"].close()
 
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    client = app.test_client()
-    assert sign_in(client, PASSWORD).status_code == 303
-    return client
-
-
-def csrf_token(page: str) -> str:
-    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
-    assert found
-    return found[1]
-
-
-def sign_in(client: FlaskClient, password: str, target: str = "/", user: str = "duty") -> Any:
-    form = {"csrf_token": csrf_token(client.get("/login").text), "name": user, "password": password, "next": target}
-    return client.post("/login", data=form)
+    return sign_in(app, "guest")
 
 
 def chart_of(page: str) -> dict[str, Any]:
@@ -69,7 +47,7 @@ def recent(levels: list[float | None], device: str = "a", step_s: float = 300.0)
 
 def test_the_right_password_leads_to_where_one_was_going(app: Flask) -> None:
     client = app.test_client()
-    answer = sign_in(client, PASSWORD, "/stations/a?range=7d")
+    answer = send_login(client, "guest", PASSWORD, "/stations/a?range=7d")
     assert (answer.status_code, answer.location) == (303, "/stations/a?range=7d")
     cookie = answer.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
@@ -79,7 +57,7 @@ def test_the_right_password_leads_to_where_one_was_going(app: Flask) -> None:
 
 def test_a_wrong_password_and_an_unknown_user_sound_the_same(app: Flask) -> None:
     client = app.test_client()
-    wrong, unknown = sign_in(client, "wrong"), sign_in(client, "wrong", user="nobody")
+    wrong, unknown = send_login(client, "guest", "wrong"), send_login(client, "nobody", "wrong")
     assert (wrong.status_code, unknown.status_code) == (401, 401)
     assert "do not match" in wrong.text
     assert "do not match" in unknown.text
@@ -87,8 +65,8 @@ def test_a_wrong_password_and_an_unknown_user_sound_the_same(app: Flask) -> None
 
 
 def test_odd_text_is_refused_not_broken(app: Flask, client: FlaskClient) -> None:
-    assert sign_in(app.test_client(), "a\0b", user="duty\0").status_code == 401
-    assert sign_in(app.test_client(), "x" * 5_000, user="x" * 5_000).status_code == 401
+    assert send_login(app.test_client(), "guest\0", "a\0b").status_code == 401
+    assert send_login(app.test_client(), "x" * 5_000, "x" * 5_000).status_code == 401
     for path in ("/stations/%00", "/stations/%F0%9F%92%A7/now", "/stations/a%2Fb", "/stations/" + "x" * 900):
         assert client.get(path).status_code == 404
     for path in ("/?state=%00", "/overview/cards?device=%00&device=" + "x" * 900):
@@ -97,9 +75,9 @@ def test_odd_text_is_refused_not_broken(app: Flask, client: FlaskClient) -> None
 
 def test_guessing_is_slowed_even_for_the_right_password(app: Flask) -> None:
     client = app.test_client()
-    statuses = [sign_in(client, "wrong").status_code for _ in range(6)]
+    statuses = [send_login(client, "guest", "wrong").status_code for _ in range(6)]
     assert statuses == [401] * 5 + [429]
-    assert sign_in(client, PASSWORD).status_code == 429
+    assert send_login(client, "guest").status_code == 429
 
 
 def test_a_session_ends_with_its_user_or_password(app: Flask, client: FlaskClient, engine: Engine) -> None:
@@ -107,7 +85,7 @@ def test_a_session_ends_with_its_user_or_password(app: Flask, client: FlaskClien
     with engine.begin() as connection:
         connection.execute(text("UPDATE users SET password_hash = :hash"), {"hash": hash_password("another")})
     assert client.get("/").status_code == 302
-    assert sign_in(client, "another").status_code == 303
+    assert send_login(client, "guest", "another").status_code == 303
     with engine.begin() as connection:
         connection.execute(text("UPDATE users SET disabled_at = now()"))
     assert client.get("/").status_code == 302
@@ -156,7 +134,7 @@ def test_the_overview_probes_keys_and_scans_no_partition(engine: Engine, redis: 
         connection.execute(text("SET LOCAL enable_seqscan = off"))
         plan = connection.execute(
             text(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {read_overview._NOW}"),
-            {"dense_h": 0.5, "sparse_s": 10_800, "since": "-infinity", "before": "-infinity"},
+            {"dense_h": 0.5, "sparse_s": 10_800, "window_s": 86_400, "since": "-infinity", "before": "-infinity"},
         )
         lines = [row[0] for row in plan]
     # Of every partition but the newest nothing was read to find the newest reading.

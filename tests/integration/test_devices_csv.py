@@ -12,14 +12,10 @@ from flask.testing import FlaskClient
 from redis import Redis
 from sqlalchemy import Engine, text
 
-from app import create_app
 from app.devices.table import MAX_BYTES
-from app.session.passwords import hash_password
-from streamgauge.settings import WebSettings
 from streamgauge.storage.device_rows import DeviceRow, read_device_rows, write_device
-from streamgauge.storage.users import add_user
+from tests.support.pages import make_app, sign_in
 
-HASH = hash_password("correct horse")
 TABLE = """name;display_name;river;latitude;longitude;silence_limit_minutes;stages;dev_eui;model;sensor_height_m;provnce
 weir;Đập;Sông Hồng;21,03;105,85;30;BĐ I=9,5@1; ;24E124713B101234;milesight_em500_udl;14,2;x
 mill;Mill;;;;;;;;;
@@ -32,20 +28,9 @@ FILE = TABLE.replace("BĐ I=9,5@1; ;", '"BĐ I=9,5@1; BĐ II=10,5@2";')
 
 @pytest.fixture
 def app(engine: Engine, redis: Redis, database_url: str, redis_url: str) -> Iterator[Flask]:
-    settings = WebSettings(database_url=database_url, redis_url=redis_url, secret_key="k" * 40, cookie_secure=False)
-    made = create_app(settings)
-    with engine.begin() as connection:
-        add_user(connection, "duty", HASH, "operator")
-        add_user(connection, "guest", HASH, "viewer")
+    made = make_app(engine, database_url, redis_url)
     yield made
     made.extensions["streamgauge_connections"].close()
-
-
-def sign_in(app: Flask, user: str) -> FlaskClient:
-    client = app.test_client()
-    form = {"csrf_token": hidden(client.get("/login").text, "csrf_token"), "name": user, "password": "correct horse"}
-    assert client.post("/login", data=form).status_code == 303
-    return client
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """The models page on a real database: empty, full, broken rows; moves, runs, refusals."""
 
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from flask import Flask
@@ -11,49 +9,23 @@ from flask.testing import FlaskClient
 from redis import Redis
 from sqlalchemy import Engine, text
 
-from app import create_app
-from app.session.passwords import hash_password
 from streamgauge.scoring.shipped import shipped_card
-from streamgauge.settings import WebSettings
 from streamgauge.storage.model_aliases import CHAMPION, GENERAL, alias_of, promote
-from streamgauge.storage.users import add_user
 from tests.support import model_pages as rows
 from tests.support.ingest import ingest, series, services
-
-HASH = hash_password("correct horse")
+from tests.support.pages import make_app, send, sign_in
 
 
 @pytest.fixture
 def app(engine: Engine, redis: Redis, database_url: str, redis_url: str) -> Iterator[Flask]:
-    settings = WebSettings(database_url=database_url, redis_url=redis_url, secret_key="k" * 40, cookie_secure=False)
-    app = create_app(settings)
-    with engine.begin() as connection:
-        add_user(connection, "duty", HASH, "operator")
-        add_user(connection, "guest", HASH, "viewer")
+    app = make_app(engine, database_url, redis_url)
     yield app
     app.extensions["streamgauge_connections"].close()
-
-
-def sign_in(app: Flask, user: str) -> FlaskClient:
-    client = app.test_client()
-    form = {"csrf_token": csrf_token(client.get("/login").text), "name": user, "password": "correct horse"}
-    assert client.post("/login", data=form).status_code == 303
-    return client
 
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return sign_in(app, "duty")
-
-
-def csrf_token(page: str) -> str:
-    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
-    assert found
-    return found[1]
-
-
-def send(client: FlaskClient, path: str, **form: str) -> Any:
-    return client.post(path, data={"csrf_token": csrf_token(client.get("/models").text), **form})
 
 
 @pytest.fixture

@@ -12,47 +12,29 @@ from flask.testing import FlaskClient
 from redis import Redis
 from sqlalchemy import Engine, text
 
-from app import create_app
 from app.overview import board as boards
 from app.overview.routes import board_of
-from app.session.passwords import hash_password
 from streamgauge.live.stream import LIVE_KEY, newest_id
 from streamgauge.reading import Reading
-from streamgauge.settings import WebSettings
 from streamgauge.storage.read_overview import read_stations_now
-from streamgauge.storage.users import add_user
 from tests.support.ingest import ingest, series, services
 from tests.support.many_stations import fill
+from tests.support.pages import make_app, sign_in
 
-HASH = hash_password("correct horse")
 NOW = datetime.now(UTC)
 STAGES = '[{"name": "Minor", "level_m": 2.0, "severity": 2}, {"name": "Major", "level_m": 3.0, "severity": 4}]'
 
 
 @pytest.fixture
 def app(engine: Engine, redis: Redis, database_url: str, redis_url: str) -> Iterator[Flask]:
-    settings = WebSettings(
-        database_url=database_url,
-        redis_url=redis_url,
-        secret_key="k" * 40,
-        cookie_secure=False,
-        map_tiles="https://tiles.example/{z}/{x}/{y}.png",
-    )
-    app = create_app(settings)
-    with engine.begin() as connection:
-        add_user(connection, "duty", HASH, "viewer")
+    app = make_app(engine, database_url, redis_url, map_tiles="https://tiles.example/{z}/{x}/{y}.png")
     yield app
     app.extensions["streamgauge_connections"].close()
 
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    client = app.test_client()
-    token = re.search(r'name="csrf_token" value="([^"]+)"', client.get("/login").text)
-    assert token
-    form = {"csrf_token": token[1], "name": "duty", "password": "correct horse"}
-    assert client.post("/login", data=form).status_code == 303
-    return client
+    return sign_in(app, "guest")
 
 
 def send(engine: Engine, redis: Redis, levels: list[float], device: str = "a", *, end: datetime | None = None) -> None:

@@ -21,7 +21,7 @@ from streamgauge.storage.api_tokens import IMPLIED
 from streamgauge.storage.users import ROLES
 from tests.support import model_pages
 from tests.support.ingest import ingest, series, services
-from tests.support.signed_in import add_bearer, add_people, csrf_token, sign_in
+from tests.support.pages import add_bearer, add_people, csrf_token, sign_in
 
 SCOPES = ("read", "ingest", "write")
 SAFE = frozenset({"GET"})

@@ -13,17 +13,13 @@ from flask.testing import FlaskClient
 from redis import Redis
 from sqlalchemy import Engine, text
 
-from app import create_app
-from app.session.passwords import hash_password
 from streamgauge.reading import Reading
-from streamgauge.settings import WebSettings
 from streamgauge.storage.partitions import make_partitions, month_of
 from streamgauge.storage.rollup import advance
-from streamgauge.storage.users import add_user
 from tests.support import model_pages as rows
 from tests.support.ingest import ingest, series, services
+from tests.support.pages import csrf_token, make_app, sign_in
 
-HASH = hash_password("correct horse")
 NOW = datetime.now(UTC)
 STAGES = [
     {"name": "BĐ I", "level_m": 1.5, "severity": 1},
@@ -35,33 +31,14 @@ HTMX = {"HX-Request": "true"}
 
 @pytest.fixture
 def app(engine: Engine, redis: Redis, database_url: str, redis_url: str) -> Iterator[Flask]:
-    settings = WebSettings(
-        database_url=database_url, redis_url=redis_url, secret_key="k" * 40, cookie_secure=False, commit_timeout_s=0.3
-    )
-    app = create_app(settings)
-    with engine.begin() as connection:
-        for name in ("viewer", "operator"):
-            add_user(connection, name, HASH, name)
+    app = make_app(engine, database_url, redis_url, commit_timeout_s=0.3)
     yield app
     app.extensions["streamgauge_connections"].close()
 
 
-def sign_in(app: Flask, name: str) -> FlaskClient:
-    client = app.test_client()
-    form = {"csrf_token": csrf_token(client.get("/login").text), "name": name, "password": "correct horse", "next": "/"}
-    assert client.post("/login", data=form).status_code == 303
-    return client
-
-
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    return sign_in(app, "viewer")
-
-
-def csrf_token(page: str) -> str:
-    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
-    assert found
-    return found[1]
+    return sign_in(app, "guest")
 
 
 def json_of(page: str, element: str = "chart-data") -> dict[str, Any]:
@@ -274,8 +251,8 @@ def add_alert(engine: Engine, state: str = "open") -> int:
 def test_an_open_alert_is_taken_on_the_page_by_an_operator(app: Flask, engine: Engine, redis: Redis) -> None:
     add_water(engine, redis, [1.0, 1.1])
     alert = add_alert(engine)
-    assert f'action="/alerts/{alert}/acknowledge"' not in sign_in(app, "viewer").get("/stations/a").text
-    client = sign_in(app, "operator")
+    assert f'action="/alerts/{alert}/acknowledge"' not in sign_in(app, "guest").get("/stations/a").text
+    client = sign_in(app, "duty")
     page = client.get("/stations/a").text
     assert page.index(f'action="/alerts/{alert}/acknowledge"') < page.index('id="history"')
     digest = re.search(r'data-digest="([^"]+)"', page)
@@ -373,8 +350,8 @@ def test_what_the_page_says_of_its_stretch_is_read_as_that_stretch(
     fields = dict(re.findall(r'name="(from|to)" value="([^"]+)"', page))
     assert fields == {"from": "2026-10-25T02:30+01:00", "to": "2026-10-25T05:30"}
     assert re.findall(r'type="([^"]+)" id="free-', page) == ["text", "datetime-local"]
-    again = json_of(client.get("/stations/a", query_string=fields).text)
-    assert again["window"] == json_of(page)["window"]
+    again, chart = json_of(client.get("/stations/a", query_string=fields).text), json_of(page)
+    assert (again["start"], again["end"]) == (chart["start"], chart["end"])
     link = re.search(r'href="(/history\?[^"]+)"', page)
     assert link
     history = client.get(link[1])

@@ -1,4 +1,4 @@
-"""A person at the pages: signs in by the form, and sends forms with the token that the page gave."""
+"""People at the pages, and programs with tokens: the application with one user of each role, signing in, sending forms."""
 
 import re
 from typing import Any
@@ -8,41 +8,63 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine
 
 from app import create_app
+from app.api.access import make_token, token_sha256
 from app.session.passwords import hash_password
 from streamgauge.settings import WebSettings
+from streamgauge.storage.api_tokens import add_token
 from streamgauge.storage.users import add_user
 
-PASSWORD = "correct horse"
+PASSWORD = "correct horse battery"
 HASH = hash_password(PASSWORD)
 PEOPLE = {"guest": "viewer", "duty": "operator", "chief": "admin"}
 
 
-def make_app(engine: Engine, database_url: str, redis_url: str) -> Flask:
+def make_app(engine: Engine, database_url: str, redis_url: str, **settings: Any) -> Flask:
     """The application, with one person of each role (``PEOPLE``)."""
-    app = create_app(
-        WebSettings(database_url=database_url, redis_url=redis_url, secret_key="k" * 40, cookie_secure=False)
+    made = create_app(
+        WebSettings(
+            database_url=database_url, redis_url=redis_url, secret_key="k" * 40, cookie_secure=False, **settings
+        )
     )
+    add_people(engine, *PEOPLE.items())
+    return made
+
+
+def add_people(engine: Engine, *names_and_roles: tuple[str, str]) -> None:
+    """Users, all with the same password."""
     with engine.begin() as connection:
-        for name, role in PEOPLE.items():
-            add_user(connection, name, HASH, role)
-    return app
+        for name, role in names_and_roles:
+            assert add_user(connection, name, HASH, role)
 
 
 def csrf_token(page: str) -> str:
-    """The token of a page's first form."""
+    """The token of a page's forms."""
     found = re.search(r'name="csrf_token" value="([^"]+)"', page)
-    assert found, page
+    assert found, page[:500]
     return found[1]
 
 
-def sign_in(app: Flask, user: str) -> FlaskClient:
-    """A browser that is signed in."""
+def sign_in(app: Flask, user: str, password: str = PASSWORD) -> FlaskClient:
+    """A browser in which this user has signed in."""
     client = app.test_client()
-    form = {"csrf_token": csrf_token(client.get("/login").text), "name": user, "password": PASSWORD}
-    assert client.post("/login", data=form).status_code == 303
+    assert send_login(client, user, password).status_code == 303
     return client
 
 
+def send_login(client: FlaskClient, user: str, password: str = PASSWORD, target: str = "/", **further: Any) -> Any:
+    """The answer to the sign-in form; ``further`` is the request's."""
+    form = {"csrf_token": csrf_token(client.get("/login").text), "name": user, "password": password, "next": target}
+    return client.post("/login", data=form, **further)
+
+
 def send(client: FlaskClient, path: str, /, **form: Any) -> Any:
-    """Send a form, with the token of this browser's session."""
-    return client.post(path, data={"csrf_token": csrf_token(client.get("/alerts").text), **form})
+    """The answer to a form, sent with the token of this browser's session."""
+    return client.post(path, data={"csrf_token": csrf_token(client.get("/account").text), **form})
+
+
+def add_bearer(engine: Engine, *scopes: str, **further: Any) -> dict[str, str]:
+    """A new token's header."""
+    token = make_token()
+    with engine.begin() as connection:
+        add_token(connection, "-".join(scopes), token_sha256(token), scopes, **further)
+    return {"Authorization": f"Bearer {token}"}
