@@ -12,6 +12,7 @@ from streamgauge.quality.flags import Flag
 from streamgauge.quality.reasons import CHECKS
 from streamgauge.scoring.anomaly import ANOMALY_SCORE
 from streamgauge.stages import SEVERITIES, Stage, stage_at
+from streamgauge.storage.corrections import BY_OPERATOR
 from streamgauge.storage.read_overview import StationNow
 
 RISING_FAST_M_PER_H = 0.20
@@ -123,6 +124,8 @@ def reason_text(reason: Mapping[str, Any] | None, t: Words) -> str:
         return ""
     check = str(reason.get("check", ""))
     measured, limit = _amount(reason, "measured", t), _amount(reason, "limit", t)
+    if check == BY_OPERATOR["check"]:
+        return t("reason.operator")
     if check not in CHECKS[1:]:
         return check.replace("_", " ")
     if measured is None or limit is None:

@@ -131,6 +131,7 @@ def _now_object(station: StationNow, now: datetime) -> dict[str, Any]:
         "state": str(state_of(station, now)),
         "time": station.time,
         "level_m": station.level_m,
+        "raw_level_m": station.raw_level_m,
         "level_flag": station.level_flag,
         "rate_m_per_h": station.rate_m_per_h,
         "score": station.score,

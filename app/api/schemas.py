@@ -85,8 +85,9 @@ class NowObject(_Object):
 
     state: StateName
     time: Annotated[At | None, Meta(description="Of the newest reading; null: it has never reported.")]
-    level_m: float | None
-    level_flag: Flag | None
+    level_m: Annotated[float | None, Meta(description="What counts: corrected, where an operator corrected it.")]
+    raw_level_m: Annotated[float | None, Meta(description="What the sensor said, where that was corrected.")]
+    level_flag: Annotated[Flag | None, Meta(description="The one that counts.")]
     rate_m_per_h: float | None
     score: float | None
     stage: Annotated[str | None, Meta(description="The highest stage that is reached.")]
@@ -109,6 +110,14 @@ class OneDevice(_Object):
 _MEASURED: list[Any] = [(name, float | UnsetType, UNSET) for name in FLOAT_FIELDS]
 _SCORES: list[Any] = [(name, float | UnsetType, UNSET) for name in SCORED]
 
+Corrected = defstruct(
+    "Corrected",
+    [(name, float | UnsetType, UNSET) for name in QUANTITIES],
+    kw_only=True,
+    forbid_unknown_fields=True,
+    namespace={"__doc__": "The values that count instead of the raw ones, by an operator's word."},
+)
+
 RawReading = defstruct(
     "RawReading",
     [
@@ -116,8 +125,15 @@ RawReading = defstruct(
         *_MEASURED,
         ("seq", int | UnsetType, UNSET),
         ("extra", dict[str, Any] | UnsetType, UNSET),
-        ("flags", dict[str, Flag]),
-        ("reasons", dict[str, Any] | UnsetType, UNSET),
+        ("flags", Annotated[dict[str, Flag], Meta(description="The flags that count.")]),
+        ("corrected", Corrected | UnsetType, UNSET),
+        (
+            "raw_flags",
+            Annotated[dict[str, Flag], Meta(description="What the checks had said, where an operator decided.")]
+            | UnsetType,
+            UNSET,
+        ),
+        ("reasons", Annotated[dict[str, Any], Meta(description="Why the checks said so.")] | UnsetType, UNSET),
         *_SCORES,
         ("surprise", str | UnsetType, UNSET),
         ("received_at", At | UnsetType, UNSET),
@@ -126,7 +142,7 @@ RawReading = defstruct(
     ],
     kw_only=True,
     forbid_unknown_fields=True,
-    namespace={"__doc__": "A stored reading; what is absent is left out."},
+    namespace={"__doc__": "A stored reading with its raw values; what is absent is left out."},
 )
 
 Bin = defstruct(
@@ -139,7 +155,9 @@ Bin = defstruct(
     ],
     kw_only=True,
     forbid_unknown_fields=True,
-    namespace={"__doc__": "Readings of one stretch: lowest, mean and highest of each quantity, without failed values."},
+    namespace={
+        "__doc__": "Readings of one stretch: lowest, mean and highest of the values that count, corrected, without failed ones."
+    },
 )
 
 

@@ -12,6 +12,7 @@ from app.stations.presenter import zone_text
 from app.verdict import Quality, quality_of, surprise_of
 from streamgauge.quality.flags import ROLL_UP, Flag
 from streamgauge.reading import format_time, is_simulated
+from streamgauge.storage.corrections import BY_OPERATOR
 from streamgauge.storage.read_readings import Device
 
 
@@ -97,7 +98,8 @@ def _qualities(row: Mapping[str, Any], names: Sequence[str], t: Words) -> tuple[
         return (quality_of(best, None, t),)
     found = []
     for name in bad:
-        quality = quality_of(flags[name], reasons.get(name), t)
+        is_stored = (row["flags"] or {}).get(name) == flags[name]
+        quality = quality_of(flags[name], reasons.get(name) if is_stored else BY_OPERATOR, t)
         if name != "level_m":
             sentence = t("history.quality_of", quantity=t(f"quantity.{name}"), quality=quality.sentence)
             quality = Quality(key=quality.key, word=quality.word, sentence=sentence)

@@ -3,7 +3,7 @@
 The board knows up to which entry of the live stream it has heard everything (``Snapshot.position``). A request first hears what
 came since, which is little, and a page goes on from that position: nothing can fall between the two. A thread does the same
 every second while anybody looks, and reads all stations again every minute: what was committed and not told of is found then.
-Rows of ``devices`` that changed are found by their stamps, within the request.
+Rows of ``devices`` that changed are found by their stamps, within the request; whoever corrects readings stamps the device's row.
 """
 
 import logging
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from redis import Redis, RedisError
 from sqlalchemy import Connection
@@ -25,9 +25,11 @@ from app.overview.entries import Entry, make_entry
 from app.overview.lines import Lines
 from app.overview.sparkline import Sparkline
 from streamgauge.live.stream import START_ID, Event, newest_id, oldest_id, read_after
+from streamgauge.reading import format_time
 from streamgauge.storage.read_overview import (
     Registered,
     SparklineBin,
+    StationNow,
     read_device_rows,
     read_registered,
     read_sparklines,
@@ -202,6 +204,7 @@ class Board:
                 left = {name: entry for name, entry in entries.items() if name in kept}
                 self._snapshot = replace(self._snapshot, entries=left, registered=registered, rows=rows)
             self._read(connection, told | changed, is_told=True)
+        self._lines.forget(changed)
         self._hear_lines(events)
         if events:
             self._snapshot = replace(self._snapshot, position=events[-1].id)
@@ -211,7 +214,17 @@ class Board:
         for event in events:
             for reading in event.readings:
                 if entry := self._snapshot.entries.get(str(reading.get("device"))):
-                    self._lines.hear(entry.station.device_id, reading)
+                    self._hear_line(entry.station, reading)
+
+    def _hear_line(self, station: StationNow, reading: Mapping[str, Any]) -> None:
+        if not station.is_corrected:
+            self._lines.hear(station.device_id, reading)
+        elif station.time is not None and reading.get("time") == format_time(station.time):
+            # The stream tells what came; what counts of it has just been read.
+            counting = {"level_m": station.level_m, "flags": {"level_m": station.level_flag}}
+            self._lines.hear(station.device_id, {**reading, **counting})
+        else:
+            self._lines.forget([station.device_id])
 
     def _read(self, connection: Connection, device_ids: Collection[int], *, is_told: bool) -> None:
         """Read these stations again; one that is as it was keeps its entry, unless something was told of it."""

@@ -12,7 +12,7 @@ from streamgauge.quality.flags import Flag
 from streamgauge.storage.read_overview import SPARKLINE_BIN_S, SPARKLINE_WINDOW_S, SparklineBin
 
 MAX_AGE_S = 600.0
-"""A line is read again after so long: what was corrected or stored without being told of is in it then."""
+"""A line is read again after so long: what was stored without being told of is in it then."""
 MAX_LINES = 20_000
 ReadLines = Callable[[Sequence[int]], Mapping[int, Sequence[SparklineBin]]]
 
@@ -57,7 +57,7 @@ class Lines:
         self._lock = threading.Lock()
 
     def hear(self, device_id: int, reading: Mapping[str, Any]) -> None:
-        """Go on with a line by a reading of the live stream; one that cannot be read is read from the database later."""
+        """Go on with a line by a reading that counts as it is; one that cannot be read is read from the database later."""
         with self._lock:
             line = self._lines.get(device_id)
             if line is None:
@@ -69,10 +69,14 @@ class Lines:
             except (KeyError, TypeError, ValueError, AttributeError):
                 del self._lines[device_id]
 
-    def forget(self) -> None:
-        """Something may have been missed: read all lines again, each when it is looked at."""
+    def forget(self, device_ids: Iterable[int] | None = None) -> None:
+        """Something may have been missed: read these lines again, or all, each when it is looked at."""
         with self._lock:
-            self._lines.clear()
+            if device_ids is None:
+                self._lines.clear()
+            else:
+                for device_id in device_ids:
+                    self._lines.pop(device_id, None)
 
     def of(self, entries: Sequence[Entry], read: ReadLines) -> dict[int, Sparkline]:
         """The pictures of these stations, by device."""

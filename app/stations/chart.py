@@ -2,7 +2,8 @@
 
 Times are seconds since 1970. ``live`` is the last event of the live stream that is surely in it. ``level`` holds columns of
 equal length: time, level, expected, low, high; null breaks a line. The level is the corrected one, where an operator corrected
-it; ``raw`` holds what the sensor said there, as pairs of time and level.
+it; ``raw`` holds what the sensor said there, as pairs of time and level. ``corrections`` are those that readings which come from
+now on may meet, the oldest first, in the units that are stored.
 ``marks`` holds the points that a line does not show: suspect, failed, anomalous (an event or a fault, where that is known).
 ``forecast`` is what is expected from now on, and ``ahead`` how many seconds of it the window shows beyond now. ``stages`` are the
 station's, lowest first. ``others`` holds one chart per quantity, with its title.
@@ -30,21 +31,27 @@ from streamgauge.quality.flags import Flag
 from streamgauge.reading import QUANTITIES, from_microseconds
 from streamgauge.scoring.anomaly import ANOMALY_SCORE
 from streamgauge.stages import Stage, stage_above
-from streamgauge.storage.corrections import Covering, correct, read_corrections
+from streamgauge.storage.corrections import BY_OPERATOR, Covering, correct, is_flagged, read_corrections
 from streamgauge.storage.read_chart import Line, read_chart
-from streamgauge.storage.read_readings import LEVEL_FLAG, Columns, Device, Mark, read_columns, read_marks
+from streamgauge.storage.read_readings import (
+    LEVEL_FLAG,
+    Columns,
+    Device,
+    Mark,
+    flag_column,
+    raw_column,
+    read_columns,
+    read_marks,
+)
 
 OTHERS = tuple(name for name in QUANTITIES if name != "level_m")
 BAND = ("expected_m", "low_m", "high_m")
 COLUMNS = ("level_m", LEVEL_FLAG, *BAND, "score", *OTHERS)
 LEAST_SPAN_M = 0.10
 SPAN_MARGIN = 0.08
-
-Column = list[float | None]
-Floats = NDArray[np.float64]
-INSTANT = timedelta(microseconds=1)
-LONGEST_FROM_READINGS = timedelta(days=40)
-"""A longer stretch is drawn from its hours, where these are many readings."""
+LATE = timedelta(days=1)
+"""The browser is told the corrections that reach into so much time before a window's end, or after it: readings come late too."""
+MOST_TOLD = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +107,7 @@ def make_chart(
         "stages": [{"name": stage.name, "level": stage.level_m, "severity": stage.severity} for stage in stages],
         "level": drawn.level,
         "raw": drawn.raw,
+        "corrections": told_corrections(connection, device.id, window),
         "marks": drawn.marks,
         "forecast": shown,
         "others": drawn.others,
@@ -109,8 +117,11 @@ def make_chart(
 
 def draw_readings(connection: Connection, device_id: int, window: Window, t: Words) -> Drawn:
     """A stretch of weeks at most, from the readings, with what was expected of each."""
-    read = read_columns(connection, device_id, window.start, window.end, COLUMNS)
-    columns = corrected(read, read_corrections(connection, [device_id], window.start, window.end + INSTANT), device_id)
+    corrections = read_corrections(connection, [device_id], window.start, window.end + INSTANT)
+    touched = [name for name in OTHERS if any(one.quantity == name for one in corrections)]
+    wanted = (*COLUMNS, *map(raw_column, touched), *map(flag_column, touched))
+    read = read_columns(connection, device_id, window.start, window.end, wanted)
+    columns = corrected(read, corrections, device_id)
     level, flag = columns.values["level_m"], columns.values[LEVEL_FLAG]
     line = np.where(flag == Flag.FAIL, np.nan, level)
     rows = choose_extremes(columns.time_us, line)
@@ -120,7 +131,9 @@ def draw_readings(connection: Connection, device_id: int, window: Window, t: Wor
     return Drawn(
         level=broken_columns(columns, rows, ("level_m", *BAND), {"level_m": line}),
         raw=raw_points(read, columns),
-        marks=[_mark(int(columns.time_us[row]), level[row], flag[row], score[row], why, t) for row in marked],
+        marks=[
+            _mark(int(columns.time_us[row]), level[row], flag[row], score[row], why, corrections, t) for row in marked
+        ],
         others=[_other(columns, name, t) for name in OTHERS if np.isfinite(columns.values[name]).any()],
         line=line,
         band=np.concatenate((columns.values["low_m"], columns.values["high_m"])),
@@ -136,12 +149,13 @@ def draw_hours(connection: Connection, device_id: int, window: Window, t: Words)
     level = data.lines.get("level_m")
     columns = line_columns(level) if level else [[], []]
     nothing: Column = [None] * len(columns[0])
+    corrections = read_corrections(connection, [device_id], window.start, window.end + INSTANT)
     rows = np.flatnonzero(np.isfinite(marks.level_m))
     return Drawn(
         level=[*columns, nothing, nothing, nothing],
         raw=[],
         marks=[
-            _mark(int(marks.time_us[row]), marks.level_m[row], marks.flag[row], marks.score[row], why, t)
+            _mark(int(marks.time_us[row]), marks.level_m[row], marks.flag[row], marks.score[row], why, corrections, t)
             for row in rows
         ],
         others=[
@@ -173,24 +187,40 @@ def _severity(columns: Columns) -> NDArray[np.float64]:
 
 
 def corrected(columns: Columns, corrections: Sequence[Covering], device_id: int) -> Columns:
-    """The columns with what operators said of the level."""
-    if not corrections or not len(columns.time_us):
-        return columns
-    flag = columns.values[LEVEL_FLAG]
-    level, whole_flag = correct(
-        corrections,
-        "level_m",
-        np.full(len(columns.time_us), device_id),
-        columns.time_us,
-        columns.values["level_m"],
-        np.nan_to_num(flag, nan=float(Flag.MISSING)).astype(np.int16),
-    )
-    values = {
-        **columns.values,
-        "level_m": level,
-        LEVEL_FLAG: np.where(np.isnan(flag) & (whole_flag == Flag.MISSING), np.nan, whole_flag),
-    }
+    """The columns with what operators said of the quantities whose raw values and flags are among them."""
+    values, count = dict(columns.values), len(columns.time_us)
+    for name in dict.fromkeys(one.quantity for one in corrections):
+        raw, flag = values.get(raw_column(name)), values.get(flag_column(name))
+        if raw is None or flag is None or not count:
+            continue
+        value, whole_flag = correct(
+            corrections,
+            name,
+            np.full(count, device_id),
+            columns.time_us,
+            raw,
+            np.nan_to_num(flag, nan=float(Flag.MISSING)).astype(np.int16),
+        )
+        values[flag_column(name)] = np.where(np.isnan(flag) & (whole_flag == Flag.MISSING), np.nan, whole_flag)
+        # Of all but the level, what failed is absent (``read_columns``).
+        values[name] = value if name == "level_m" else np.where(whole_flag == Flag.FAIL, np.nan, value)
     return Columns(time_us=columns.time_us, values=values)
+
+
+def told_corrections(connection: Connection, device_id: int, window: Window) -> list[dict[str, Any]]:
+    """The corrections that readings may meet which come while somebody looks."""
+    found = read_corrections(connection, [device_id], window.end - LATE, window.end + LATE)
+    return [
+        {
+            "name": one.quantity,
+            "first": one.first_us / MICROSECONDS,
+            "last": one.last_us / MICROSECONDS,
+            "flag": one.flag,
+            "value": one.value,
+            "shift": one.shift,
+        }
+        for one in found[-MOST_TOLD:]
+    ]
 
 
 def raw_points(read: Columns, shown: Columns) -> list[list[float]]:
@@ -252,10 +282,18 @@ def _nullable(values: NDArray[np.float64]) -> Column:
 
 
 def _mark(
-    time_us: int, level: float, flag: float, score: float, why: Mapping[datetime, Mark], t: Words
+    time_us: int,
+    level: float,
+    flag: float,
+    score: float,
+    why: Mapping[datetime, Mark],
+    corrections: Sequence[Covering],
+    t: Words,
 ) -> dict[str, Any]:
     mark = why.get(from_microseconds(time_us))
-    quality = quality_of(int(flag) if flag == flag else None, mark.level_reason if mark else None, t)
+    is_decided = is_flagged(corrections, "level_m", time_us)
+    reason = BY_OPERATOR if is_decided else mark.level_reason if mark else None
+    quality = quality_of(int(flag) if flag == flag else None, reason, t)
     surprise = surprise_of(float(score), mark.surprise, mark.score_reason, t) if mark else None
     return {
         "time": round(time_us / MICROSECONDS, 3),

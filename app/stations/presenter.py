@@ -23,13 +23,14 @@ from app.verdict import (
 )
 from streamgauge.quality.flags import Flag
 from streamgauge.reading import QUANTITIES, format_time, is_simulated
+from streamgauge.storage.corrections import BY_OPERATOR
 from streamgauge.storage.forecasts import IssuedForecast
 from streamgauge.storage.read_overview import StationNow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """The head of the station page, in the user's language."""
+    """The head of the station page, in the user's language; ``measured``: what the sensor said where the level is corrected."""
 
     name: str
     title: str
@@ -37,6 +38,7 @@ class Head:
     state_key: str
     trend: str
     level: str
+    measured: str
     rate: str
     quality: Quality | None
     surprise: Quality | None
@@ -54,11 +56,15 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the table of readings; ``values`` in the order of the table's quantities."""
+    """One line of the table of readings; ``values`` in the order of the table's quantities, as the sensor sent them.
+
+    ``corrected``: beside each of them the one that stands in for it by an operator's word, empty for none.
+    """
 
     time: str
     iso: str
     values: tuple[str, ...]
+    corrected: tuple[str, ...]
     quality: Quality
     expected: str
     score: str
@@ -87,6 +93,7 @@ def make_head(station: StationNow, issue: IssuedForecast | None, zone: ZoneInfo,
         state_key=state_key(state, surprise),
         trend=trend_of(rate),
         level=Measures(t).level(station.level_m),
+        measured="" if station.raw_level_m is None else Measures(t).length(station.raw_level_m),
         rate=Measures(t).rate(rate),
         quality=quality_of(station.level_flag, station.level_reason, t) if station.time else None,
         surprise=surprise,
@@ -128,15 +135,24 @@ def make_table(rows: Sequence[Mapping[str, Any]], zone: ZoneInfo, now: datetime,
 
 
 def _make_row(row: Mapping[str, Any], quantities: Sequence[str], zone: ZoneInfo, t: Words) -> Row:
-    score, measures = row["score"], Measures(t)
+    score, measures, corrected = row["score"], Measures(t), row.get("corrected") or {}
     flag = (row["flags"] or {}).get("level_m", Flag.MISSING if row["level_m"] is None else None)
     return Row(
         time=local_time(row["time"], zone),
         iso=format_time(row["time"]),
         values=tuple(measures.quantity(name, row[name])[0] for name in quantities),
-        quality=quality_of(flag, (row["reasons"] or {}).get("level_m"), t),
+        corrected=tuple(measures.quantity(name, corrected.get(name))[0] for name in quantities),
+        quality=quality_of(flag, _reason(row), t),
         expected=measures.quantity("level_m", row["expected_m"])[0],
         score="" if score is None else t.number(score, 2),
         surprise=surprise_of(score, row["surprise"], (row["reasons"] or {}).get("score"), t),
         simulated=is_simulated(row["extra"]),
     )
+
+
+def _reason(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Why the level has the flag that counts."""
+    if "level_m" in (row.get("raw_flags") or {}):
+        return BY_OPERATOR
+    reason: Mapping[str, Any] | None = (row["reasons"] or {}).get("level_m")
+    return reason

@@ -12,10 +12,12 @@ from sqlalchemy import Connection
 
 from app.i18n import Words
 from app.measures import Measures
+from app.stations.chart import INSTANT, corrected
 from app.stations.downsample import MICROSECONDS, choose_extremes, choose_marks, find_gaps
 from app.stations.window import Window
 from streamgauge.quality.flags import Flag
 from streamgauge.reading import from_microseconds
+from streamgauge.storage.corrections import read_corrections
 from streamgauge.storage.read_readings import LEVEL_FLAG, Device, read_columns
 from streamgauge.storage.station import PastForecasts, read_horizons, read_past_forecasts
 
@@ -103,10 +105,9 @@ def _what_came(connection: Connection, device: Device, past: PastForecasts, hori
     if not len(came):
         return came
     near_us = min(NEAR_US, int(NEAR_SHARE * horizon_s * MICROSECONDS))
-    first, last = int(past.time_us[0]) - near_us, int(past.time_us[-1]) + near_us
-    columns = read_columns(
-        connection, device.id, from_microseconds(first), from_microseconds(last), ("level_m", LEVEL_FLAG)
-    )
+    first, last = (from_microseconds(int(time)) for time in (past.time_us[0] - near_us, past.time_us[-1] + near_us))
+    read = read_columns(connection, device.id, first, last, ("level_m", LEVEL_FLAG))
+    columns = corrected(read, read_corrections(connection, [device.id], first, last + INSTANT), device.id)
     flag = columns.values[LEVEL_FLAG]
     usable = np.isfinite(columns.values["level_m"]) & (flag != Flag.FAIL) & (flag != Flag.SUSPECT)
     times, levels = columns.time_us[usable], columns.values["level_m"][usable]

@@ -28,8 +28,15 @@ from streamgauge.storage.history import (
 from streamgauge.storage.read_readings import SCORED, Device, read_extent
 
 CHUNK_ROWS = 20_000
-PLAIN_COLUMNS = ("time", *FLOAT_FIELDS, "seq", *(f"{name}_flag" for name in QUANTITIES), *SCORED)
-"""The columns of the API's CSV."""
+PLAIN_COLUMNS = (
+    "time",
+    *FLOAT_FIELDS,
+    "seq",
+    *(f"{name}_flag" for name in QUANTITIES),
+    *SCORED,
+    *(f"{name}_corrected" for name in QUANTITIES),
+)
+"""The columns of the API's CSV; those that came later stand at the end."""
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 """A cell of text that begins with one of these is a formula to a spreadsheet (OWASP, "CSV Injection")."""
 

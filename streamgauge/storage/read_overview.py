@@ -3,6 +3,9 @@
 Each part is one LATERAL probe of the primary key (device_id, time) per device. Postgres walks the monthly partitions from the
 newest back and stops at the first row. As it has to plan for each partition that a statement may touch, ten years of them cost
 more than the probes: the newest readings are looked for in the last weeks, and farther back only for stations without any there.
+
+Levels and their flags are those that count: where an operator corrected something of a station's last day (one probe a station
+tells), corrections are looked up for each of its readings there, and for no other station's.
 """
 
 from collections.abc import Sequence
@@ -14,6 +17,7 @@ from sqlalchemy import Connection, text
 
 from streamgauge.reading import DEVICE_NAME, SIMULATED
 from streamgauge.stages import Stage, sound_stages
+from streamgauge.storage.corrections import corrected_flag_sql, corrected_reason_sql, corrected_sql
 
 TREND_WINDOW_S = 1_800
 """The rate of change is a straight line through the undoubted readings of so much time before the newest one …"""
@@ -34,6 +38,9 @@ class StationNow:
     ``standing_m`` is the level that decides on the stage, of ``standing_at``: the newest level that is good or not evaluated, of
     the silence limit (at most ``SPARSE_TREND_WINDOW_S``) before the newest reading; without one the newest that is suspect there.
     ``standing_flag`` says which. A failed level never stands for the water.
+
+    Levels, flags, the rate and the standing level are what counts. ``raw_level_m`` is what the sensor said where an operator
+    corrected the newest level; ``is_corrected``: something of the day before the newest reading was corrected.
     """
 
     device_id: int
@@ -59,6 +66,8 @@ class StationNow:
     standing_m: float | None = None
     standing_at: datetime | None = None
     standing_flag: int | None = None
+    raw_level_m: float | None = None
+    is_corrected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +79,12 @@ class SparklineBin:
     high_m: float
 
 
+_CORRECTED = """EXISTS (SELECT FROM corrections WHERE device_id = d.id AND quantity = 'level_m' AND undone_at IS NULL
+        AND first <= {newest} AND last > {newest} - make_interval(secs => :window_s))"""
+_LEVEL = f"CASE WHEN {{touched}} THEN {corrected_sql('level_m', 'r')} ELSE r.level_m END"
+_FLAG = (
+    f"CASE WHEN {{touched}} THEN {corrected_flag_sql('level_m', 'r')} ELSE CAST(r.flags->>'level_m' AS smallint) END"
+)
 _NOW = f"""
 SELECT d.id AS device_id, d.name, d.display_name, d.silence_limit_s, d.time_zone, d.datum,
        n.time, n.level_m, n.level_flag, n.level_reason, n.score, coalesce(n.simulated, 0) <> 0 AS simulated,
@@ -78,50 +93,72 @@ SELECT d.id AS device_id, d.name, d.display_name, d.silence_limit_s, d.time_zone
        d.river, d.description, d.latitude, d.longitude, d.stages,
        CASE WHEN n.usable THEN n.level_m ELSE standing.level_m END AS standing_m,
        CASE WHEN n.usable THEN n.time ELSE standing.time END AS standing_at,
-       CASE WHEN n.usable THEN coalesce(n.level_flag, 2) ELSE standing.flag END AS standing_flag
+       CASE WHEN n.usable THEN coalesce(n.level_flag, 2) ELSE standing.flag END AS standing_flag,
+       CASE WHEN n.level_m <> n.raw_level_m THEN n.raw_level_m END AS raw_level_m,
+       coalesce(n.touched, false) AS is_corrected
 FROM devices d
 LEFT JOIN LATERAL (
-    SELECT r.time, r.level_m, (r.flags->>'level_m')::int AS level_flag, r.reasons->'level_m' AS level_reason, r.score,
-           r.surprise, r.reasons->'score' AS score_reason, (r.extra->>'{SIMULATED}')::float8 AS simulated,
-           r.level_m IS NOT NULL AND coalesce(r.flags->>'level_m', '2') IN ('1', '2') AS usable
-    FROM readings r WHERE r.device_id = d.id AND r.time >= CAST(:since AS timestamptz) ORDER BY r.time DESC LIMIT 1
+    SELECT counting.*, level_m IS NOT NULL AND coalesce(level_flag, 2) IN (1, 2) AS usable
+    FROM (
+        SELECT r.time, r.level_m AS raw_level_m, r.touched, r.score, r.surprise, r.reasons->'score' AS score_reason,
+               (r.extra->>'{SIMULATED}')::float8 AS simulated,
+               {_LEVEL.format(touched="r.touched")} AS level_m, {_FLAG.format(touched="r.touched")} AS level_flag,
+               CASE WHEN r.touched THEN {corrected_reason_sql("level_m", "r")} ELSE r.reasons->'level_m' END AS level_reason
+        FROM (
+            SELECT newest.*, {_CORRECTED.format(newest="newest.time")} AS touched
+            FROM (
+                SELECT r.* FROM readings r
+                WHERE r.device_id = d.id AND r.time >= CAST(:since AS timestamptz) ORDER BY r.time DESC LIMIT 1
+            ) newest OFFSET 0
+        ) r OFFSET 0
+    ) counting
 ) n ON true
 LEFT JOIN LATERAL (
     SELECT count(*) FILTER (WHERE age_h > -:dense_h) AS dense_count,
            regr_slope(level_m, age_h) FILTER (WHERE age_h > -:dense_h) AS dense,
            regr_slope(level_m, age_h) AS sparse
     FROM (
-        SELECT r.level_m, extract(epoch FROM r.time - n.time)::float8 / 3600 AS age_h
+        SELECT {_LEVEL.format(touched="n.touched")} AS level_m,
+               extract(epoch FROM r.time - n.time)::float8 / 3600 AS age_h
         FROM readings r
         WHERE r.device_id = d.id AND r.time > n.time - make_interval(secs => :sparse_s) AND r.time <= n.time
           AND r.time >= CAST(:before AS timestamptz)
-          AND r.level_m IS NOT NULL AND coalesce(r.flags->>'level_m', '2') IN ('1', '2')
+          AND r.level_m IS NOT NULL AND coalesce({_FLAG.format(touched="n.touched")}, 2) IN (1, 2)
         ORDER BY r.time DESC LIMIT 400
     ) recent
 ) trend ON n.time IS NOT NULL
 LEFT JOIN LATERAL (
-    SELECT r.level_m, r.time, coalesce((r.flags->>'level_m')::int, 2) AS flag
-    FROM readings r
-    WHERE NOT n.usable AND r.device_id = d.id AND r.time <= n.time AND r.time >= CAST(:before AS timestamptz)
-      AND r.time > n.time - make_interval(secs => least(d.silence_limit_s, :sparse_s))
-      AND r.level_m IS NOT NULL AND coalesce(r.flags->>'level_m', '2') IN ('1', '2', '3')
-    ORDER BY coalesce(r.flags->>'level_m', '2') = '3', r.time DESC LIMIT 1
+    SELECT counting.level_m, counting.time, counting.flag
+    FROM (
+        SELECT {_LEVEL.format(touched="n.touched")} AS level_m, r.time,
+               coalesce({_FLAG.format(touched="n.touched")}, 2) AS flag
+        FROM readings r
+        WHERE NOT n.usable AND r.device_id = d.id AND r.time <= n.time AND r.time >= CAST(:before AS timestamptz)
+          AND r.time > n.time - make_interval(secs => least(d.silence_limit_s, :sparse_s))
+          AND r.level_m IS NOT NULL
+        OFFSET 0
+    ) counting
+    WHERE counting.flag IN (1, 2, 3)
+    ORDER BY counting.flag = 3, counting.time DESC LIMIT 1
 ) standing ON true
 """
 
-_SPARKLINES = """
+_SPARKLINES = f"""
 SELECT d.id AS device_id, bins.start_s, bins.low_m, bins.high_m
 FROM unnest(cast(:device_ids AS bigint[])) AS d(id)
-CROSS JOIN LATERAL (SELECT r.time FROM readings r WHERE r.device_id = d.id ORDER BY r.time DESC LIMIT 1) n
+CROSS JOIN LATERAL (
+    SELECT newest.time, {_CORRECTED.format(newest="newest.time")} AS touched
+    FROM (SELECT r.time FROM readings r WHERE r.device_id = d.id ORDER BY r.time DESC LIMIT 1) newest OFFSET 0
+) n
 CROSS JOIN LATERAL (
     SELECT array_agg(start_s ORDER BY start_s) AS start_s, array_agg(low_m ORDER BY start_s) AS low_m,
            array_agg(high_m ORDER BY start_s) AS high_m
     FROM (
         SELECT floor(extract(epoch FROM r.time)::float8 / :bin_s) * :bin_s AS start_s,
-               min(r.level_m) AS low_m, max(r.level_m) AS high_m
+               min({_LEVEL.format(touched="n.touched")}) AS low_m, max({_LEVEL.format(touched="n.touched")}) AS high_m
         FROM readings r
         WHERE r.device_id = d.id AND r.time > n.time - make_interval(secs => :window_s) AND r.time <= n.time
-          AND r.level_m IS NOT NULL AND coalesce(r.flags->>'level_m', '2') <> '4'
+          AND r.level_m IS NOT NULL AND coalesce({_FLAG.format(touched="n.touched")}, 2) <> 4
         GROUP BY 1
     ) one
 ) bins
@@ -139,7 +176,11 @@ def read_stations_now(
         names: these devices, also decommissioned ones.
         device_ids: these, as far as they are in use. Without either: every device that is in use.
     """
-    values: dict[str, Any] = {"dense_h": TREND_WINDOW_S / 3600, "sparse_s": SPARSE_TREND_WINDOW_S}
+    values: dict[str, Any] = {
+        "dense_h": TREND_WINDOW_S / 3600,
+        "sparse_s": SPARSE_TREND_WINDOW_S,
+        "window_s": SPARKLINE_WINDOW_S,
+    }
     chosen = "d.decommissioned_at IS NULL"
     if names is not None:
         chosen = "d.name = ANY(:names)"

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
-from streamgauge.reading import DEVICE_NAME, FLOAT_FIELDS, QUANTITIES, to_microseconds
+from streamgauge.reading import DEVICE_NAME, FLOAT_FIELDS, QUANTITIES, from_microseconds, to_microseconds
+from streamgauge.storage.corrections import apply_to_rows, corrected_flag_sql, corrected_sql, read_corrections
 
 POSTGRES_EPOCH_US = to_microseconds(datetime(2000, 1, 1, tzinfo=UTC))
 """COPY BINARY writes a timestamptz as int64 microseconds since 2000-01-01 (PostgreSQL manual, "COPY", Binary Format)."""
@@ -103,7 +104,7 @@ def count_readings(connection: Connection, device_id: int, start: datetime, end:
 def read_columns(
     connection: Connection, device_id: int, start: datetime, end: datetime, names: Sequence[str]
 ) -> Columns:
-    """Read [start, end] of a device's record as arrays, about a million values a second.
+    """Read [start, end] of a device's record as it came, as arrays, about a million values a second.
 
     COPY BINARY gives every row the same width once NULL is written as NaN, so that numpy takes the bytes as they are.
 
@@ -112,7 +113,8 @@ def read_columns(
         device_id: ``devices.id``.
         start: first time, aware.
         end: last time, aware.
-        names: of ``QUANTITIES`` (a value whose flag is 4, fail, is NaN except for ``level_m``), ``SCORED`` or ``LEVEL_FLAG``.
+        names: of ``QUANTITIES`` (a value whose flag is 4, fail, is NaN except for ``level_m``), ``SCORED`` or ``LEVEL_FLAG``; or
+            what ``raw_column`` and ``flag_column`` call a quantity's values, failed ones too, and its flags.
 
     Raises:
         KeyError: a name that is none of these.
@@ -134,10 +136,21 @@ def _column_expression(name: str) -> str:
         name: f"coalesce(CASE WHEN flags->>'{name}' = '4' THEN NULL ELSE {name} END, 'NaN')::float8"
         for name in QUANTITIES
     }
-    known["level_m"] = "coalesce(level_m, 'NaN')::float8"
-    known[LEVEL_FLAG] = "coalesce((flags->>'level_m')::float8, 'NaN')"
+    for quantity in QUANTITIES:
+        known[raw_column(quantity)] = f"coalesce({quantity}, 'NaN')::float8"
+        known[flag_column(quantity)] = f"coalesce((flags->>'{quantity}')::float8, 'NaN')"
     known.update({name: f"coalesce({name}, 'NaN')::float8" for name in SCORED})
     return known[name]
+
+
+def raw_column(quantity: str) -> str:
+    """What ``read_columns`` calls a quantity's values, failed ones too."""
+    return quantity if quantity == "level_m" else f"{quantity}_raw"
+
+
+def flag_column(quantity: str) -> str:
+    """What ``read_columns`` calls a quantity's flags."""
+    return LEVEL_FLAG if quantity == "level_m" else f"{quantity}_flag"
 
 
 def _parse_copy(content: memoryview, names: Sequence[str]) -> Columns:
@@ -184,26 +197,33 @@ def read_marks(connection: Connection, device_id: int, times: Sequence[datetime]
 
 def read_newest_rows(
     connection: Connection, device_id: int, start: datetime, end: datetime, limit: int
-) -> list[Mapping[str, Any]]:
-    """The newest ``limit`` readings of [start, end], newest first, with flags and reasons."""
+) -> Sequence[Mapping[str, Any]]:
+    """The newest ``limit`` readings of [start, end], newest first, with flags, reasons and corrections (``apply_to_rows``)."""
     query = text(
         f"SELECT time, {_ROW_FIELDS} FROM readings "
         "WHERE device_id = :id AND time >= :start AND time <= :end ORDER BY time DESC LIMIT :limit"
     )
     values = {"id": device_id, "start": start, "end": end, "limit": limit}
-    return [dict(row) for row in connection.execute(query, values).mappings()]
+    rows = [dict(row) for row in connection.execute(query, values).mappings()]
+    apply_to_rows(connection, device_id, rows)
+    return rows
 
 
 def read_page(
     connection: Connection, device_id: int, start: datetime, end: datetime, limit: int
-) -> list[Mapping[str, Any]]:
-    """The first ``limit`` readings of [start, end), oldest first: one page of the API, whose next begins after the last row."""
+) -> Sequence[Mapping[str, Any]]:
+    """The first ``limit`` readings of [start, end), oldest first: one page of the API, whose next begins after the last row.
+
+    What was corrected stands beside what came (``apply_to_rows``).
+    """
     query = text(
         f"SELECT time, {_ROW_FIELDS} FROM readings "
         "WHERE device_id = :id AND time >= :start AND time < :end ORDER BY time LIMIT :limit"
     )
     values = {"id": device_id, "start": start, "end": end, "limit": limit}
-    return [dict(row) for row in connection.execute(query, values).mappings()]
+    rows = [dict(row) for row in connection.execute(query, values).mappings()]
+    apply_to_rows(connection, device_id, rows)
+    return rows
 
 
 def read_bins(
@@ -213,9 +233,12 @@ def read_bins(
 
     Each has its number of readings, the highest score, and per quantity the lowest, the mean and the highest value.
 
-    Values whose flag is 4 (fail) count as absent. The first and last bin may hold less than their whole width.
+    Values are those that count, corrected where operators said so; of which the flag is 4 (fail), they are absent. The first and
+    last bin may hold less than their whole width.
     """
-    usable = {name: f"{name}) FILTER (WHERE coalesce(flags->>'{name}', '2') <> '4'" for name in QUANTITIES}
+    corrected, values = _corrected_spans(connection, device_id, start, end)
+    columns = {name: _counting_columns(name, is_corrected=name in corrected) for name in QUANTITIES}
+    usable = {name: f"{value}) FILTER (WHERE coalesce({flag}, '2') <> '4'" for name, (value, flag) in columns.items()}
     parts = ", ".join(
         f"min({usable[n]}) AS {n}_min, avg({usable[n]}) AS {n}_mean, max({usable[n]}) AS {n}_max" for n in QUANTITIES
     )
@@ -224,5 +247,27 @@ def read_bins(
         f"max(score) AS score_max, {parts} FROM readings "
         "WHERE device_id = :id AND time >= :start AND time < :end GROUP BY 1 ORDER BY 1 LIMIT :limit"
     )
-    values = {"id": device_id, "start": start, "end": end, "bin_s": bin_s, "limit": limit}
+    values |= {"id": device_id, "start": start, "end": end, "bin_s": bin_s, "limit": limit}
     return [dict(row) for row in connection.execute(query, values).mappings()]
+
+
+def _corrected_spans(
+    connection: Connection, device_id: int, start: datetime, end: datetime
+) -> tuple[set[str], dict[str, Any]]:
+    """The quantities that were corrected in [start, end), and as parameters between which times each was."""
+    found = read_corrections(connection, [device_id], start, end)
+    names, spans = {one.quantity for one in found}, dict[str, Any]()
+    for name in names:
+        first_us = min(one.first_us for one in found if one.quantity == name)
+        last_us = max(one.last_us for one in found if one.quantity == name)
+        spans |= {f"{name}_first": from_microseconds(first_us), f"{name}_last": from_microseconds(last_us)}
+    return names, spans
+
+
+def _counting_columns(name: str, *, is_corrected: bool) -> tuple[str, str]:
+    """Value and flag (a text) as they count, in SQL: corrections are looked up between the times of ``_corrected_spans``."""
+    flag = f"flags->>'{name}'"
+    if not is_corrected:
+        return name, flag
+    between = f"CASE WHEN time BETWEEN :{name}_first AND :{name}_last THEN {{}} ELSE {{}} END"
+    return between.format(corrected_sql(name), name), between.format(f"CAST({corrected_flag_sql(name)} AS text)", flag)

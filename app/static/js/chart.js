@@ -3,7 +3,7 @@
 
 window.streamgauge.Chart = (() => {
   const { say, now, token, faint, font, indexOf, axes, frame, fit, followFinger, redraws } = window.streamgauge;
-  const { drawMarks, drawStages, drawStageNames, mendGaps, Readout, because } = window.streamgauge;
+  const { drawMarks, drawStages, drawStageNames, mendGaps, Readout, because, counting } = window.streamgauge;
   const MARK_REACH_PX = 9;
   const MOST_POINTS = 4_000;
   const SPAN_MARGIN = 0.08;
@@ -262,13 +262,16 @@ window.streamgauge.Chart = (() => {
     add(reading) {
       const seconds = Date.parse(reading.time) / 1000;
       if (seconds < this.content.start) return;
-      const flag = (reading.flags || {}).level_m ?? 9;
+      const counts = (name) => counting(this.content.corrections, name, seconds, reading[name] ?? null, (reading.flags || {})[name] ?? 9);
+      const { value: level_m, flag } = counts("level_m");
       const scaled = (value) => (value == null ? null : value * this.content.factor);
-      const [level, expected, low, high] = [reading.level_m, reading.expected_m, reading.low_m, reading.high_m].map(scaled);
+      const [level, expected, low, high] = [level_m, reading.expected_m, reading.low_m, reading.high_m].map(scaled);
+      if (level_m !== null) this.putRaw(seconds, level_m, reading.level_m);
       this.put(this.content.level, seconds, [flag === 4 ? null : level, expected, low, high]);
       if (level !== null) this.putMark(seconds, level, flag, reading.score ?? null, reading.surprise ?? "", reading.reasons?.score);
       for (const other of this.content.others) {
-        if (reading[other.name] != null) this.put(other.columns, seconds, [reading[other.name] * other.factor + other.offset]);
+        const counted = counts(other.name);
+        if (counted.value !== null) this.put(other.columns, seconds, [counted.flag === 4 ? null : counted.value * other.factor + other.offset]);
       }
       if (flag !== 4) [level, low, high].forEach((value) => this.widen(value, level));
     }
@@ -283,6 +286,13 @@ window.streamgauge.Chart = (() => {
       columns[TIME].splice(at, 0, seconds);
       values.forEach((value, index) => columns[index + 1].splice(at, 0, value));
       mendGaps(columns, at, this.settled.get(columns));
+    }
+
+    // What the sensor said, where a correction met it.
+    putRaw(time, level_m, raw_m) {
+      const raw = this.content.raw.filter((pair) => pair[0] !== time);
+      if (raw_m !== level_m) raw.push([time, raw_m * this.content.factor]);
+      this.content.raw = raw;
     }
 
     putMark(time, level, flag, score, surprise, reason) {

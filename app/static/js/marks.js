@@ -94,5 +94,18 @@
     ctx.stroke();
   }
 
-  Object.assign(window.streamgauge, { drawMarks });
+  // What operators made of a value that has just come: the newest word on the value and the newest on the flag decide, as on the server.
+  function counting(corrections, name, seconds, raw, stored) {
+    let [value, flag] = [raw, stored];
+    if (raw === null) return { value, flag };
+    for (const one of corrections) {
+      if (one.name !== name || seconds < one.first || seconds > one.last) continue;
+      if (one.flag !== null) flag = one.flag;
+      if (one.value !== null) value = one.value;
+      else if (one.shift !== null) value = raw + one.shift;
+    }
+    return { value, flag };
+  }
+
+  Object.assign(window.streamgauge, { drawMarks, counting });
 })();

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from streamgauge.reading import QUANTITIES
+from streamgauge.storage.corrections import flag_sql, reason_sql, value_sql
 
 DATASTREAM_FACTOR = 8
 """A Datastream's number is its device's times this, and its quantity's."""
@@ -73,10 +74,16 @@ def _by_quantity(expressions: Mapping[int, str]) -> str:
     return "CASE q.id " + " ".join(f"WHEN {number} THEN {sql}" for number, sql in expressions.items()) + " END"
 
 
+CORRECTED_DEVICES = "corrected_devices"
+"""The parameter of statements with ``FLAG``: the devices of which anything was corrected (see ``query``)."""
 VALUE = _by_quantity({number: f"readings.{quantity.column}" for number, quantity in ALL_QUANTITIES.items()})
-FLAG = _by_quantity(
-    {number: f"CAST(readings.flags->>'{quantity.column}' AS smallint)" for number, quantity in ALL_QUANTITIES.items()}
-)
+COLUMN = _by_quantity({number: f"'{quantity.column}'" for number, quantity in ALL_QUANTITIES.items()})
+_STORED_FLAG = f"CAST(readings.flags->>({COLUMN}) AS smallint)"
+_STORED_REASON = f"readings.reasons->({COLUMN})"
+IS_CORRECTED = f"readings.device_id = ANY(CAST(:{CORRECTED_DEVICES} AS bigint[]))"
+FLAG = f"CASE WHEN {IS_CORRECTED} THEN {flag_sql(COLUMN, VALUE, _STORED_FLAG)} ELSE {_STORED_FLAG} END"
+REASON = f"CASE WHEN {IS_CORRECTED} THEN {reason_sql(COLUMN, _STORED_REASON)} ELSE {_STORED_REASON} END"
+CORRECTED = f"CASE WHEN {IS_CORRECTED} THEN nullif({value_sql(COLUMN, VALUE)}, {VALUE}) END"
 _Q_COLUMNS = ("name", "definition", "description", "unit_name", "unit_symbol", "unit_definition")
 QUANTITY_ROWS = (
     "(VALUES "

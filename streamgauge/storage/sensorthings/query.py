@@ -6,16 +6,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, CursorResult, text
 
 from streamgauge.reading import from_microseconds
-from streamgauge.storage.corrections import corrected_sql
 from streamgauge.storage.sensorthings.filters import Bound, fixed_numbers, parse_filter, parse_order
 from streamgauge.storage.sensorthings.model import (
     ALL_QUANTITIES,
+    CORRECTED,
+    CORRECTED_DEVICES,
     DATASTREAM_FACTOR,
     FLAG,
     QUANTITY_ROWS,
+    REASON,
     VALUE,
     Entity,
 )
@@ -26,18 +28,8 @@ _DEVICE = (
     "d.id AS device_id, d.name AS device, d.display_name, d.description, d.river, d.latitude, d.longitude, d.time_zone, "
     "d.datum, d.silence_limit_s, d.stages, d.registered_at, d.decommissioned_at, d.model, d.dev_eui"
 )
-_CORRECTED = (
-    "nullif(CASE q.id "
-    + " ".join(f"WHEN {number} THEN {corrected_sql(one.column)}" for number, one in ALL_QUANTITIES.items())
-    + f" END, {VALUE})"
-)
-_REASON = (
-    "readings.reasons->(CASE q.id "
-    + " ".join(f"WHEN {number} THEN '{one.column}'" for number, one in ALL_QUANTITIES.items())
-    + " END)"
-)
 _READING = (
-    f"readings.time, {VALUE} AS result, {FLAG} AS flag, {_REASON} AS reason, {_CORRECTED} AS corrected, readings.seq, "
+    f"readings.time, {VALUE} AS result, {FLAG} AS flag, {REASON} AS reason, {CORRECTED} AS corrected, readings.seq, "
     "readings.score, readings.surprise, readings.expected_m"
 )
 
@@ -105,7 +97,7 @@ def read_rows(connection: Connection, query: Query) -> Sequence[Mapping[str, Any
         columns = [column for view, column in (("d", _DEVICE), ("q", "q.id AS quantity")) if view in query.entity.views]
         rows = f"SELECT {', '.join(columns)} FROM {_rows(query.entity)} WHERE {conditions}"
         statement = f"{rows} ORDER BY {keys} {page}"
-    return [dict(row) for row in connection.execute(text(statement), bound.values).mappings()]
+    return [dict(row) for row in _execute(connection, statement, query.key, bound).mappings()]
 
 
 def _observations(query: Query, bound: Bound, conditions: str, order: Sequence[tuple[str, bool]]) -> str:
@@ -127,11 +119,19 @@ def count_rows(connection: Connection, query: Query) -> int:
     """How many entities there are on all pages together."""
     bound = Bound()
     conditions = _conditions(replace(_narrowed(query), after=None), bound)
-    return int(
-        connection.execute(
-            text(f"SELECT count(*) FROM {_rows(query.entity)} WHERE {conditions}"), bound.values
-        ).scalar_one()
-    )
+    statement = f"SELECT count(*) FROM {_rows(query.entity)} WHERE {conditions}"
+    return int(_execute(connection, statement, query.key, bound).scalar_one())
+
+
+def _execute(connection: Connection, statement: str, key: Key, bound: Bound) -> CursorResult[Any]:
+    """Corrections are looked up for the readings of those devices only that have any."""
+    values = bound.values
+    if f":{CORRECTED_DEVICES} " in statement:
+        device = "" if key.device is None else " AND device_id = :device"
+        asked = text(f"SELECT DISTINCT device_id FROM corrections WHERE undone_at IS NULL{device}")
+        found = connection.execute(asked, {"device": key.device} if device else {}).scalars().all()
+        values = {**values, CORRECTED_DEVICES: list(found)}
+    return connection.execute(text(statement), values)
 
 
 def is_by_time(query: Query) -> bool:
