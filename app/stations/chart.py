@@ -49,6 +49,12 @@ BAND = ("expected_m", "low_m", "high_m")
 COLUMNS = ("level_m", LEVEL_FLAG, *BAND, "score", *OTHERS)
 LEAST_SPAN_M = 0.10
 SPAN_MARGIN = 0.08
+
+Column = list[float | None]
+Floats = NDArray[np.float64]
+INSTANT = timedelta(microseconds=1)
+LONGEST_FROM_READINGS = timedelta(days=40)
+"""A longer stretch is drawn from its hours, where these are many readings."""
 LATE = timedelta(days=1)
 """The browser is told the corrections that reach into so much time before a window's end, or after it: readings come late too."""
 MOST_TOLD = 200
