@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tests.support.system import System
 
 COLOURS = 160
-MOST_HIGH = 4_000
+MOST_HIGH = 6_000
 KEPT_IN = "STREAMGAUGE_TEST_SCREENSHOTS"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -100,6 +100,7 @@ def shot(page: Page, *, whole: bool = False) -> bytes:
     if whole:
         height = min(page.evaluate("document.documentElement.scrollHeight"), MOST_HIGH)
         page.set_viewport_size({"width": size["width"], "height": max(size["height"], height)})
+        page.evaluate("window.scrollTo(0, 0)")
         page.wait_for_timeout(250)
     seen = page.screenshot()
     page.set_viewport_size(size)
