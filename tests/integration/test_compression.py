@@ -1,5 +1,6 @@
 """Pages and scripts travel compressed, exports and tagged answers of the API as they are."""
 
+import time
 from collections.abc import Iterator
 
 import brotli  # type: ignore[import-untyped]
@@ -9,7 +10,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from tests.support.ingest import ingest, series, services
-from tests.support.pages import make_app, sign_in
+from tests.support.pages import csrf_token, make_app, sign_in
 
 BROWSER = {"Accept-Encoding": "gzip, deflate, br, zstd"}
 
@@ -33,6 +34,46 @@ def test_pages_and_static_files_are_compressed(app: Flask) -> None:
     assert client.get("/", headers={"Accept-Encoding": "gzip"}).headers["Content-Encoding"] == "gzip"
     assert client.get("/static/app.css", headers={"Accept-Encoding": "gzip"}).headers["Content-Encoding"] == "gzip"
     assert "Content-Encoding" not in client.get("/", headers={"Accept-Encoding": "identity"}).headers
+
+
+@pytest.mark.parametrize(
+    ("site", "base", "is_compressed"),
+    [
+        ("same-origin", "https://localhost", True),
+        ("none", "https://localhost", True),
+        ("cross-site", "https://localhost", False),
+        ("same-site", "https://localhost", False),
+        ("cross-site", "http://localhost", False),
+        ("nonsense", "http://localhost", False),
+        (None, "https://localhost", False),
+        (None, "http://localhost", True),
+    ],
+)
+def test_what_another_site_makes_the_browser_ask_for_tells_nothing_by_its_length(
+    app: Flask, site: str | None, base: str, is_compressed: bool
+) -> None:
+    client = sign_in(app, "guest")
+    headers = BROWSER if site is None else BROWSER | {"Sec-Fetch-Site": site}
+    for path in ("/?q=guess", "/account"):
+        answer = client.get(path, headers=headers, base_url=base)
+        assert ("Content-Encoding" in answer.headers) == is_compressed, path
+    # What is the same for everybody is compressed for everybody.
+    for asks, path in ((client, "/static/app.css"), (app.test_client(), "/login")):
+        assert "Content-Encoding" in asks.get(path, headers=headers, base_url=base).headers
+
+
+def test_a_form_s_token_is_worth_nothing_without_what_changes_every_second(app: Flask) -> None:
+    client = sign_in(app, "duty")
+    first = csrf_token(client.get("/account").text)
+    time.sleep(1.1)
+    second = csrf_token(client.get("/account").text)
+    (lasting, stamp, signature), (still, later, other) = first.split("."), second.split(".")
+    assert lasting == still
+    assert (stamp, signature) != (later, other)
+    assert signature[:8] != other[:8]
+    for guess in (lasting, f"{lasting}.{stamp}", f"{lasting}.{stamp}.{other}", f"{lasting}.{later}.{signature}"):
+        assert client.post("/account/sessions/end-others", data={"csrf_token": guess}).status_code == 400
+    assert client.post("/account/sessions/end-others", data={"csrf_token": first}).status_code == 303
 
 
 def test_a_static_file_that_is_known_is_not_sent_again(app: Flask) -> None:
