@@ -49,6 +49,8 @@ BAND = ("expected_m", "low_m", "high_m")
 COLUMNS = ("level_m", LEVEL_FLAG, *BAND, "score", *OTHERS)
 LEAST_SPAN_M = 0.10
 SPAN_MARGIN = 0.08
+BAND_SHARE, AHEAD_SHARE = 0.5, 1.0
+"""How far beyond the water its band and what a forecast expects are shown, in parts of the water's own span."""
 
 Column = list[float | None]
 Floats = NDArray[np.float64]
@@ -242,27 +244,42 @@ def raw_points(read: Columns, shown: Columns) -> list[list[float]]:
 def level_span(
     line: Floats, band: Floats, forecast: Sequence[Sequence[float | str]] = (), stages: Sequence[Stage] = ()
 ) -> list[float]:
-    """Lowest and highest level of the axis: what line, band and forecast need, with a margin. It stays while one looks.
+    """Lowest and highest level of the axis, which is for the water, with a margin. It stays while one looks.
 
-    The stage above the highest of them is shown too, if that costs no more than half of the picture.
+    What was and what is expected counts as far as a share of the water's own span beyond it; farther out it is cut off at the
+    edge, so that a single wild band does not flatten the water. The stage above the water, and above what is expected of it, is
+    shown too, if that costs no more than half of the picture. ``static/js/chart.js`` lets the axis grow in the same way.
     """
-    ahead = np.array([[float(value) for value in point[1:4]] for point in forecast], dtype=np.float64).ravel()
-    values = np.concatenate((line, band, ahead))
-    values = values[np.isfinite(values)]
-    if not len(values):
+    water = line[np.isfinite(line)]
+    ahead = np.array([[float(value) for value in point[1:4]] for point in forecast], dtype=np.float64).reshape(-1, 3)
+    bands = np.concatenate((band, ahead[:, 1:].ravel()))
+    bands = bands[np.isfinite(bands)]
+    expected = ahead[:, 0]
+    if not len(water):
+        water = expected if len(expected) else bands
+    if not len(water):
         return [0.0, 1.0]
-    # A single wild band must not flatten the water: the band counts where it is near what was measured.
-    usable = line[np.isfinite(line)]
-    low, high = float(values.min()), float(values.max())
-    if len(usable):
-        room = max(LEAST_SPAN_M, float(np.ptp(usable)))
-        low, high = max(low, float(usable.min()) - room), min(high, float(usable.max()) + room)
+    low, high = float(water.min()), float(water.max())
+    span = (low, high)
+    low, high = _reaching(low, high, expected, span, AHEAD_SHARE)
     above = stage_above(high, stages)
     if above is not None and above.level_m - high <= max(LEAST_SPAN_M, high - low):
         high = above.level_m
+    low, high = _reaching(low, high, bands, span, BAND_SHARE)
     missing = max(0.0, LEAST_SPAN_M - (high - low))
     margin = (high - low + missing) * SPAN_MARGIN
     return [round(low - missing / 2 - margin, 4), round(high + missing / 2 + margin, 4)]
+
+
+def _reaching(low: float, high: float, values: Floats, water: tuple[float, float], share: float) -> tuple[float, float]:
+    """The axis from low to high grown by values, each as far as a share of the water's span beyond the water."""
+    if not len(values):
+        return low, high
+    room = share * max(LEAST_SPAN_M, water[1] - water[0])
+    return (
+        min(low, max(float(values.min()), water[0] - room)),
+        max(high, min(float(values.max()), water[1] + room)),
+    )
 
 
 def broken_columns(

@@ -7,10 +7,11 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import orjson
-from flask import Blueprint, abort, make_response, render_template, request
+from flask import Blueprint, make_response, render_template, request
 from flask.wrappers import Response
 from sqlalchemy import Connection
 
+from app.addresses import named_device
 from app.alerts.presenter import AlertView, digest, make_alerts
 from app.connections import connections
 from app.i18n import words
@@ -29,7 +30,7 @@ from app.times import written
 from streamgauge.storage.alerts import ACKNOWLEDGED, OPEN, RESOLVED, list_alerts
 from streamgauge.storage.forecasts import forecast_record, newest_forecast
 from streamgauge.storage.read_overview import StationNow, read_stations_now
-from streamgauge.storage.read_readings import Device, find_device, read_extent, read_newest_rows
+from streamgauge.storage.read_readings import Device, read_extent, read_newest_rows
 from streamgauge.storage.station import read_frames, read_site
 
 TABLE_ROWS = 50
@@ -145,9 +146,7 @@ def json_in_page(content: object) -> str:
 
 
 def _find(connection: Connection, name: str) -> tuple[Device, StationNow]:
-    device = find_device(connection, name)
-    if device is None:
-        abort(404)
+    device = named_device(connection, name)
     return device, read_stations_now(connection, [name])[0]
 
 
@@ -191,6 +190,7 @@ def _history(device: str, window: Window, zone: ZoneInfo) -> dict[str, Any]:
     page = f"/stations/{device}"
     return {
         "window": window,
+        "zone_name": zone.key,
         "ranges": [*RANGES, ALL],
         "here": f"{page}?{_range_query(window)}",
         "range_query": _range_query(window),

@@ -1,6 +1,7 @@
 """The station page and the comparison in a real browser: stages, keys, fingers, feet, paper, ten years."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -38,8 +39,15 @@ def flood(web: System) -> str:
             services(web.engine, redis),
             series(levels, device=device, start=now - timedelta(minutes=5 * 59), step_s=300),
         )
+    # Dense for two days, then silent until just now.
+    steps = [1.0 + 0.0001 * (step % 7) for step in range(1_200)]
+    ingest(services(web.engine, redis), series(steps, device="elm-3", start=now - timedelta(days=3), step_s=120))
+    ingest(services(web.engine, redis), series([1.2], device="elm-3", start=now, step_s=120))
     redis.close()
     with web.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE readings SET temperature_c = 21.5 FROM devices WHERE device_id = id AND name = 'elm-1'")
+        )
         connection.execute(
             text(
                 "UPDATE devices SET stages = CAST(:stages AS jsonb), time_zone = 'Asia/Ho_Chi_Minh' WHERE name = 'elm-1'"
@@ -115,6 +123,82 @@ def test_keys_zoom_move_and_read(flood: str, open_page: OpenPage) -> None:
     until(page, "document.getElementById('readout').textContent.includes('1.590 m')")
     assert page.evaluate("document.getElementById('readout').ariaLive") == "polite"
     assert page.evaluate("window.isStillHere")
+
+
+def drag(page: Page, first: float, last: float) -> None:
+    """Draw over a part of the chart, given in shares of its width."""
+    box = page.locator("#chart .u-over").first.bounding_box()
+    assert box
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * first, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * last, y, steps=5)
+    page.mouse.up()
+
+
+@pytest.mark.parametrize("path", ["/stations/elm-1?range=24h", "/compare?device=elm-1&device=elm-2&range=24h"])
+def test_one_zoom_is_one_step_of_back(flood: str, open_page: OpenPage, path: str) -> None:
+    """Charts that stand below each other follow one selection."""
+    page = open_page(f"/stations/{flood}")
+    page.goto(path)
+    part = "chart" if "stations" in path else "compared?.()"
+    both = f"() => window.streamgauge?.{part}?.plots.length > 1"
+    page.wait_for_function(both)
+    page.locator("#chart").scroll_into_view_if_needed()
+    entries = page.evaluate("history.length")
+    addresses = [page.url]
+    for share in (0.2, 0.3):
+        drag(page, share, 0.8)
+        page.wait_for_function("before => location.href !== before", arg=addresses[-1])
+        page.wait_for_load_state("networkidle")
+        addresses.append(page.url)
+    assert page.evaluate("history.length") == entries + 2
+    for address in reversed(addresses[:-1]):
+        page.go_back()
+        page.wait_for_url(address)
+        page.wait_for_function(both)
+
+
+def test_a_lone_newest_reading_is_a_dot_at_every_range(flood: str, open_page: OpenPage) -> None:
+    page = open_page("/stations/elm-3?range=24h")
+    shown = """(() => {
+      const [plot] = window.streamgauge.chart.plots;
+      const [{ points }, last] = [plot.series[4], plot.data[0].length - 1];
+      return points.show(plot, 4, 0, last) || points.filter(plot, 4, false).includes(last);
+    })()"""
+    for name in ("24 h", "7 d", "30 d", "1 y", "10 y", "All"):
+        page.get_by_role("link", name=name, exact=True).click()
+        page.wait_for_load_state("networkidle")
+        drawn(page)
+        assert page.evaluate(shown) is True, name
+
+
+def test_the_axis_stays_with_the_water_while_one_looks(flood: str, open_page: OpenPage) -> None:
+    page = open_page(f"/stations/{flood}?range=24h")
+    drawn(page)
+    live = {"time": datetime.now(UTC).isoformat(), "level_m": 3.6, "expected_m": 3.0, "low_m": -20.0, "high_m": 40.0}
+    page.evaluate(
+        "(reading) => { const c = window.streamgauge.chart; c.add(reading); c.update(); }",
+        {**live, "flags": {"level_m": 1}},
+    )
+    low, high = page.evaluate("window.streamgauge.chart.content.span")
+    assert 3.6 < high < 7.0
+    assert -2.0 < low < 1.0
+
+
+def test_a_lost_connection_tells_whose_time_it_is(flood: str, open_page: OpenPage) -> None:
+    lose = "(() => { const { live } = window.streamgauge; live.back = () => {}; live.lost(); })()"
+    page = open_page(f"/stations/{flood}", timezone_id="America/New_York")
+    until(page, "Boolean(window.streamgauge?.live)")
+    at = datetime.now(UTC) + timedelta(hours=7)
+    page.evaluate(lose)
+    expect(page.locator("#connection")).to_contain_text("(Asia/Ho_Chi_Minh)")
+    expect(page.locator("#connection")).to_contain_text(re.compile(f"{at:%H:%M}|{at + timedelta(minutes=1):%H:%M}"))
+    page.context.add_cookies([{"name": "streamgauge_times", "value": "utc", "url": page.url}])
+    page.reload()
+    until(page, "Boolean(window.streamgauge?.live)")
+    page.evaluate(lose)
+    expect(page.locator("#connection")).to_contain_text("(UTC)")
 
 
 def test_a_free_range_has_an_address_that_everybody_reads_alike(flood: str, open_page: OpenPage) -> None:

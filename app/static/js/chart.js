@@ -2,11 +2,14 @@
 "use strict";
 
 window.streamgauge.Chart = (() => {
-  const { say, now, token, faint, font, indexOf, axes, frame, fit, followFinger, redraws } = window.streamgauge;
+  const { say, now, token, faint, font, indexOf, axes, frame, fit, lonely, selected, followFinger, redraws } = window.streamgauge;
   const { drawMarks, drawStages, drawStageNames, mendGaps, Readout, because, counting } = window.streamgauge;
   const MARK_REACH_PX = 9;
   const MOST_POINTS = 4_000;
+  // As app/stations/chart.py has them.
   const SPAN_MARGIN = 0.08;
+  const LEAST_SPAN_M = 0.1;
+  const [BAND_SHARE, AHEAD_SHARE] = [0.5, 1];
   const [TIME, LEVEL, EXPECTED, LOW, HIGH] = [0, 1, 2, 3, 4];
   // A point of a forecast: time, expected, low, high, method.
   const [AT, AHEAD, LEAST, MOST] = [0, 1, 2, 3];
@@ -126,14 +129,14 @@ window.streamgauge.Chart = (() => {
           edge,
           edge,
           { stroke: token("muted"), width: 1, points: { show: false } },
-          { stroke: accent, width: 2, points: { size: 4, fill: accent, stroke: accent, width: 0 } },
+          { stroke: accent, width: 2, points: { size: 5, fill: accent, stroke: accent, width: 0, filter: lonely } },
         ],
         bands: [{ series: [2, 1], fill: faint(accent) }],
         hooks: {
           drawAxes: [(plot) => drawStages(plot, this.content), (plot) => this.drawForecast(plot)],
           draw: [(plot) => drawMarks(plot, this.content), (plot) => this.drawNow(plot), (plot) => drawStageNames(plot, this.content)],
           setCursor: [(plot) => this.tellCursor(plot)],
-          setSelect: [(plot) => this.selected(plot)],
+          setSelect: [(plot) => selected(plot, this.handlers.zoom)],
         },
       };
     }
@@ -143,19 +146,10 @@ window.streamgauge.Chart = (() => {
         ...this.frame(box),
         scales: { x: { range: () => [this.content.start, this.content.end] } },
         axes: axes(this.content.zone, 0),
-        series: [{}, { stroke: token("muted"), width: 1.5, points: { size: 4, fill: token("muted"), width: 0 } }],
-        hooks: { setSelect: [(plot) => this.selected(plot)] },
+        series: [{}, { stroke: token("muted"), width: 1.5, points: { size: 5, fill: token("muted"), width: 0, filter: lonely } }],
+        hooks: { setSelect: [(plot) => selected(plot, this.handlers.zoom)] },
         name: other.name,
       };
-    }
-
-    selected(plot) {
-      const { left, width } = plot.select;
-      if (width < 6) return;
-      const from = plot.posToVal(left, "x");
-      const to = plot.posToVal(left + width, "x");
-      plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-      this.handlers.zoom(from, to);
     }
 
     drawNow(plot) {
@@ -215,7 +209,10 @@ window.streamgauge.Chart = (() => {
       const points = made.horizons.map((h) => [issued + h.horizon_s, h.expected_m * factor, h.low_m * factor, h.high_m * factor, h.method]);
       const limit = forecast?.limit ?? Number(document.getElementById("head").dataset.silence);
       this.content.forecast = { issued, limit, points: [[issued, base, base, base, "model"], ...points] };
-      for (const point of points) if (point[AT] <= this.content.end) [point[AHEAD], point[LEAST], point[MOST]].forEach((value) => this.widen(value, base));
+      for (const point of points.filter((one) => one[AT] <= this.content.end)) {
+        this.widen(this.near(point[AHEAD], AHEAD_SHARE));
+        [point[LEAST], point[MOST]].forEach((value) => this.widen(this.near(value, BAND_SHARE)));
+      }
     }
 
     tellCursor(plot) {
@@ -273,7 +270,11 @@ window.streamgauge.Chart = (() => {
         const counted = counts(other.name);
         if (counted.value !== null) this.put(other.columns, seconds, [counted.flag === 4 ? null : counted.value * other.factor + other.offset]);
       }
-      if (flag !== 4) [level, low, high].forEach((value) => this.widen(value, level));
+      if (flag === 4 || level === null) return;
+      const [lowest, highest] = this.content.span;
+      const isWild = flag === 3 && (level - highest > 3 * (highest - lowest) || lowest - level > 3 * (highest - lowest));
+      if (!isWild) this.widen(level);
+      [low, high].forEach((value) => this.widen(this.near(value, BAND_SHARE)));
     }
 
     put(columns, seconds, values) {
@@ -312,13 +313,22 @@ window.streamgauge.Chart = (() => {
       return because(reason);
     }
 
+    // The axis is for the water: what is expected counts as far as a share of the water's own span beyond it.
+    near(value, share) {
+      const levels = this.content.level[LEVEL].filter((level) => level !== null);
+      if (value == null || !levels.length) return null;
+      const [low, high] = [levels.reduce((a, b) => Math.min(a, b)), levels.reduce((a, b) => Math.max(a, b))];
+      const room = share * Math.max(LEAST_SPAN_M * this.content.factor, high - low);
+      return Math.min(high + room, Math.max(low - room, value));
+    }
+
     // The axis grows when the water leaves it, and never shrinks while one looks.
-    widen(value, level) {
-      if (value == null || (value !== level && level == null)) return;
+    widen(value) {
+      if (value == null) return;
       const [low, high] = this.content.span;
       const room = (high - low) * SPAN_MARGIN;
-      if (value > high && value - high < 3 * (high - low)) this.content.span = [low, value + 2 * room];
-      if (value < low && low - value < 3 * (high - low)) this.content.span = [value - 2 * room, high];
+      if (value > high) this.content.span = [low, value + 2 * room];
+      if (value < low) this.content.span = [value - 2 * room, high];
     }
 
     // Shows what add() has taken, and moves on if this window follows the time.

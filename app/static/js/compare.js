@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { number, now, token, font, moment, axes, frame, fit, followFinger, redraws, hasPhoneWidth } = window.streamgauge;
+  const { number, now, token, font, moment, axes, frame, fit, lonely, selected, followFinger, redraws, hasPhoneWidth } = window.streamgauge;
   // As templates/stations/_lines.html has them: colour, width, dashes. No line is told by its colour alone.
   const STYLES = [
     ["accent", 2.5, []],
@@ -25,7 +25,7 @@
 
   function series(place) {
     const [colour, width, dash] = STYLES[place];
-    return { stroke: token(colour), width, dash, points: { show: false } };
+    return { stroke: token(colour), width, dash, points: { show: false, size: 6, fill: token(colour), width: 0, filter: lonely } };
   }
 
   // The letter of each line stands at its end.
@@ -62,20 +62,16 @@
       hooks: {
         draw: [(plot) => drawLetters(plot, letters)],
         setCursor: [(plot) => plot.cursor.event && tell(plot)],
-        setSelect: [selected],
+        setSelect: [(plot) => selected(plot, zoom)],
       },
     };
   }
 
-  function selected(plot) {
-    const { left, width } = plot.select;
-    if (width < 6) return;
-    const [from, to] = [left, left + width].map((x) => new Date(plot.posToVal(x, "x") * 1e3).toISOString());
-    plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+  function zoom(from, to) {
     const query = new URLSearchParams(location.search);
     query.delete("range");
-    query.set("from", from);
-    query.set("to", to);
+    query.set("from", new Date(from * 1e3).toISOString());
+    query.set("to", new Date(to * 1e3).toISOString());
     const path = `${location.pathname}?${query}`;
     htmx.ajax("GET", path, { target: "#compare", swap: "innerHTML" }).then(() => history.pushState({}, "", path));
   }

@@ -20,7 +20,10 @@ window.streamgauge = (() => {
   const now = () => Date.now() + clockOffsetMs;
   const number = (value, decimals) =>
     new Intl.NumberFormat(locale, { minimumFractionDigits: decimals, maximumFractionDigits: decimals }).format(value);
-  const clock = (ms) => new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(ms);
+  // Whose time a page tells: its station's, or UTC by choice; else the browser's own.
+  const pageZone = () => (document.querySelector("main [data-zone]") ?? document.body).dataset.zone;
+  const clock = (ms) => new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: pageZone() }).format(ms);
+  const zonedClock = (ms) => (pageZone() ? `${clock(ms)} (${pageZone()})` : say("clock.local", { time: clock(ms) }));
 
   // The same steps as app/i18n: Words.age.
   function ageText(seconds) {
@@ -118,7 +121,7 @@ window.streamgauge = (() => {
       clearTimeout(this.proving);
       if (this.lostAtMs !== null) return;
       this.lostAtMs = Date.now();
-      this.telling = setTimeout(() => this.tell(say("connection.lost", { time: clock(this.lostAtMs) })), QUIET_MS);
+      this.telling = setTimeout(() => this.tell(say("connection.lost", { time: zonedClock(this.lostAtMs) })), QUIET_MS);
     }
 
     back() {
@@ -128,7 +131,7 @@ window.streamgauge = (() => {
       const wasTold = !this.banner.hidden;
       this.lostAtMs = null;
       if (!wasTold) return;
-      this.tell(say("connection.back", { from, to: clock(Date.now()) }));
+      this.tell(say("connection.back", { from, to: zonedClock(Date.now()) }));
       this.telling = setTimeout(() => (this.banner.hidden = true), TOLD_MS);
     }
 

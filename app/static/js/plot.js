@@ -5,6 +5,7 @@
   const { number, locale } = window.streamgauge;
   const AXIS_WIDTH = 58;
   const DAY_S = 86_400;
+  const LEAST_SELECTED_PX = 6;
   const root = document.documentElement;
 
   const token = (name) => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
@@ -75,6 +76,22 @@
     }
   }
 
+  // Readings between two gaps, which no line shows: a series' ``points.filter``, for where its points are too many to show all.
+  function lonely(plot, place, areAllShown) {
+    if (areAllShown) return null;
+    const values = plot.data[place];
+    return values.flatMap((value, index) => (value != null && values[index - 1] == null && values[index + 1] == null ? [index] : []));
+  }
+
+  // The stretch of time that was drawn over a chart, which is told to `zoom`. The charts beside it follow the selection, but the
+  // one under the pointer alone tells of it.
+  function selected(plot, zoom) {
+    const { left, width } = plot.select;
+    const isOurs = Boolean(plot.cursor.event);
+    plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    if (isOurs && width >= LEAST_SELECTED_PX) zoom(plot.posToVal(left, "x"), plot.posToVal(left + width, "x"));
+  }
+
   // uPlot follows a mouse; a finger that moves sideways is followed here, one that moves up or down scrolls the page.
   function followFinger(plot) {
     const follow = (event) => {
@@ -103,5 +120,5 @@
   window.addEventListener("afterprint", () => turn(false));
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraws.forEach((redraw) => redraw()));
 
-  Object.assign(window.streamgauge, { token, hasPhoneWidth, font, faint, indexOf, moment, axes, frame, fit, followFinger, redraws });
+  Object.assign(window.streamgauge, { token, hasPhoneWidth, font, faint, indexOf, moment, axes, frame, fit, lonely, selected, followFinger, redraws });
 })();
