@@ -7,24 +7,29 @@ pipeline; storing a reading twice changes nothing, so a replay that is killed go
 
 import logging
 import time
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import orjson
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Celery
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from streamgauge import network_servers
 from streamgauge.errors import DeadReason
 from streamgauge.queue import BATCH, REPLAY_TASK, Message, ingest_body
 from streamgauge.reading import to_microseconds
 from streamgauge.settings import WorkerSettings
+from streamgauge.storage.audit import write_audit
 from streamgauge.storage.dead_letter_rows import (
     REFUSED,
     REPLAYED,
     Replayed,
     Waiting,
     release_replay_lock,
+    request_replay,
+    selection_of,
     settle,
     take_waiting,
     try_replay_lock,
@@ -74,6 +79,31 @@ def replay_waiting(services: Services, limits: Limits, budget_s: float = BUDGET_
             holder.rollback()
             release_replay_lock(holder)
             holder.commit()
+
+
+def ask_on(engine: Engine, asked: Mapping[str, Any], budget_s: float = BUDGET_S) -> dict[str, Any] | None:
+    """Go on asking for a replay of many, whose first piece was asked for by a person.
+
+    Args:
+        engine: of the database.
+        asked: ``selection`` (``Selection.said``), ``actor``, ``after`` and ``until`` of ``request_replay``, and ``letters``, how
+            many were asked for until now.
+        budget_s: so long.
+
+    Returns:
+        The same for the rest; None: all are asked for, and the audit log says how many.
+    """
+    deadline_s, left = time.monotonic() + budget_s, dict(asked)
+    selection, actor = selection_of(asked["selection"]), str(asked["actor"])
+    while time.monotonic() < deadline_s:
+        with engine.begin() as connection:
+            piece = request_replay(connection, selection, actor, int(left["after"]), int(left["until"]))
+            left |= {"letters": left["letters"] + piece.letters, "after": piece.after}
+            if piece.after is None:
+                said = {"letters": left["letters"], **selection.said()}
+                write_audit(connection, actor=actor, action="dead_letters.replay", subject="dead letters", after=said)
+                return None
+    return left
 
 
 def _replay(connection: Connection, letters: list[Waiting], services: Services, limits: Limits) -> None:
@@ -153,9 +183,13 @@ def register(app: Celery, holder: ServiceHolder) -> None:
     """Give the task its code."""
 
     @app.task(name=REPLAY_TASK, ignore_result=True, shared=False)
-    def replay() -> None:
+    def replay(asked: dict[str, Any] | None = None) -> None:
         limits = limits_of(holder.settings)
         budget_s = min(BUDGET_S, holder.settings.task_soft_limit_s / 2)
+        if asked:
+            left = ask_on(holder.get().engine, asked, budget_s)
+            replay.apply_async(kwargs={"asked": left} if left else {}, queue=BATCH)
+            return
         try:
             has_more = replay_waiting(holder.get(), limits, budget_s)
         except SoftTimeLimitExceeded:

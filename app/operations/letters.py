@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from flask import Response, abort, flash, redirect, render_template, request
 from werkzeug.datastructures import MultiDict
 
+from app.addresses import LARGEST_ID, read_before
 from app.connections import connections
 from app.i18n import words
 from app.operations.blueprint import blueprint
@@ -37,7 +38,6 @@ from streamgauge.storage.dead_letter_rows import (
 from streamgauge.storage.read_readings import find_device
 
 PAGE = 50
-MOST_COUNTED = 100_000
 EVERYTHING = "all"
 PROGRESS_WINDOW = timedelta(hours=1)
 PATH = "/operations/dead-letters"
@@ -49,22 +49,22 @@ FILTERS = ("state", "reason", "device", "words", "since", "until")
 def show_letters() -> str:
     """The list, newest first; its filters are the address."""
     selection, ignored = read_selection(request.args)
-    before = _before()
+    before = read_before()
     with connections().engine.connect() as connection:
         found = list_letters(connection, selection, before, PAGE + 1)
         looked = looked_to(connection, selection, before) if len(found) <= PAGE else None
-        count = count_letters(connection, selection, MOST_COUNTED + 1)
+        count = count_letters(connection, selection, COUNTED + 1)
         reasons = count_by_reason(connection)
-        is_whole = count > MOST_COUNTED or looked_to(connection, selection, MAX_ID) is None
+        is_whole = count > COUNTED or looked_to(connection, selection, MAX_ID) is None
         progress = read_progress(connection, datetime.now(UTC) - PROGRESS_WINDOW)
     return render_template(
         "operations/letters.html",
         letters=make_letters(found[:PAGE], datetime.now(UTC), words()),
         following=found[PAGE - 1].id if len(found) > PAGE else looked,
         looked_at=LOOKED_AT if looked else 0,
-        is_first=before == MAX_ID,
-        count=min(count, MOST_COUNTED),
-        counted_all=count <= MOST_COUNTED and is_whole,
+        is_first=before == LARGEST_ID,
+        count=min(count, COUNTED),
+        counted_all=count <= COUNTED and is_whole,
         reasons={reason: counted_text(number, words()) for reason, number in reasons.items()},
         all_reasons=[str(reason) for reason in DeadReason],
         states=STATES,
@@ -185,11 +185,6 @@ def _time(text: str) -> datetime | None:
         return read_time(text, UTC)
     except BadTime:
         return None
-
-
-def _before() -> int:
-    text = request.args.get("before", "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else MAX_ID
 
 
 def _get(letter_id: int) -> tuple[Any, bytes]:

@@ -31,6 +31,8 @@ _WRITE = text("""
 INSERT INTO dead_letters (topic, source, reason, detail, device, payload, readings, fingerprint, received_at, last_received_at)
 VALUES (:topic, :source, :reason, :detail, :device, :payload, :readings, :fingerprint, :received_at, :received_at)
 ON CONFLICT (fingerprint) DO UPDATE SET
+    replay_state = CASE WHEN EXCLUDED.last_received_at > dead_letters.last_received_at
+        THEN NULLIF(NULLIF(dead_letters.replay_state, 'replayed'), 'refused') ELSE dead_letters.replay_state END,
     times_seen = dead_letters.times_seen + (EXCLUDED.last_received_at > dead_letters.last_received_at)::integer,
     last_received_at = GREATEST(dead_letters.last_received_at, EXCLUDED.last_received_at)
 """)
@@ -52,7 +54,10 @@ def _storable(words: str) -> str:
 
 
 def write_dead_letters(connection: Connection, letters: Sequence[DeadLetter]) -> None:
-    """Keep them; one that is there already is counted, not kept twice (deliveries repeat, and devices repeat mistakes)."""
+    """Keep them; one that is there already is counted, not kept twice (deliveries repeat, and devices repeat mistakes).
+
+    One that had been replayed and arrives anew is open again: it is to be seen.
+    """
     rows = [
         {
             "topic": _storable(letter.topic),

@@ -1,5 +1,6 @@
 """The operations page and the dead letters on a real database: what is shown, found, replayed, refused."""
 
+import base64
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -177,6 +178,53 @@ def test_pages_of_the_list_follow_each_other(app: Flask, engine: Engine) -> None
     second = client.get(following).text
     assert second.count('id="letter-') == 10
     assert "Newest ones" in second
+
+
+def test_one_look_reaches_so_far_and_says_so(app: Flask, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamgauge.storage.dead_letter_rows.LOOKED_AT", 60)
+    with engine.begin() as connection:
+        rows = [letter(orjson.dumps(number), DeadReason.BAD_NUMBER, f"number {number}.") for number in range(70)]
+        write_dead_letters(connection, rows)
+    client = sign_in(app, "duty")
+    first = client.get(f"{LETTERS}?words=mill").text
+    assert "looked at here" in first
+    assert "None. Everything" not in first
+    assert "0 dead letters+" in first
+    assert "Replay these" in first, "what is selected may be further back"
+    following = first.split('rel="next" href="')[1].split('"')[0].replace("&amp;", "&")
+    second = client.get(following).text
+    assert second.count('id="letter-') == 1
+    assert "looked at here" not in second
+
+
+def test_very_many_are_replayed_piece_by_piece(
+    app: Flask, engine: Engine, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamgauge.storage.dead_letter_rows.AT_ONCE", 2)
+    client = sign_in(app, "duty")
+    answer = send(client, REPLAY, next=LETTERS)
+    assert "More than 2 dead letters are being replayed" in client.get(answer.headers["Location"]).text
+    assert len(waiting(engine)) == 2
+    message = orjson.loads(_body(redis))
+    assert message[1]["asked"] == {
+        "selection": {"state": "open"}, "actor": "duty", "letters": 2, "after": 2, "until": 4,
+    }  # fmt: skip
+
+
+def test_progress_of_very_many_is_not_counted_to_the_end(
+    app: Flask, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(sign_in(app, "duty"), REPLAY)
+    monkeypatch.setattr("streamgauge.storage.dead_letter_rows.COUNTED", 3)
+    monkeypatch.setattr("app.operations.letters.COUNTED", 3)
+    page = sign_in(app, "guest").get(f"{LETTERS}/progress").text
+    assert "More than 3 dead letters wait" in page
+    assert "max=" not in page
+
+
+def _body(redis: Redis) -> bytes:
+    """The body of the one task that waits."""
+    return base64.b64decode(orjson.loads(redis.lindex(BATCH, 0))["body"])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ from sqlalchemy import Connection, Engine, text
 
 from streamgauge.errors import DeadReason
 from streamgauge.network_servers import chirpstack
+from streamgauge.storage import dead_letter_rows
 from streamgauge.storage.dead_letter_rows import (
+    MAX_ID,
     OPEN,
     REFUSED,
     REPLAYED,
@@ -22,8 +24,11 @@ from streamgauge.storage.dead_letter_rows import (
     get_letter,
     known_reason,
     list_letters,
+    looked_to,
+    newest_letter,
     read_progress,
     request_replay,
+    selection_of,
     settle,
     try_replay_lock,
 )
@@ -31,7 +36,7 @@ from streamgauge.storage.dead_letters import DeadLetter, write_dead_letters
 from streamgauge.storage.devices import register_devices, write_registration
 from streamgauge.wire import Limits, batch_topic, readings_topic
 from tasks import replay
-from tasks.replay import replay_waiting
+from tasks.replay import ask_on, replay_waiting
 from tests.support.ingest import ingest, series, services
 from tests.support.network_messages import REGISTERED, load_cases
 
@@ -63,7 +68,7 @@ def keep(engine: Engine, *letters: DeadLetter) -> None:
 
 def ask(engine: Engine, selection: Selection = EVERYTHING) -> int:
     with engine.begin() as connection:
-        return request_replay(connection, selection, "duty")
+        return request_replay(connection, selection, "duty").letters
 
 
 def run(engine: Engine, redis: Redis) -> bool:
@@ -255,8 +260,122 @@ def test_selections_find_what_they_say(engine: Engine) -> None:
         assert whole is not None
         assert whole[1] == b"3"
         assert get_letter(connection, newest.id + 1) is None
-        assert request_replay(connection, Selection(letter_id=newest.id), "duty") == 1
+        assert request_replay(connection, Selection(letter_id=newest.id), "duty").letters == 1
         assert found(state=WAITING) == ["1000"]
     assert known_reason("not_json") == "not_json"
     assert known_reason("'; --") is None
     assert known_reason(None) is None
+
+
+def test_what_dies_again_after_a_replay_is_seen_again(engine: Engine, redis: Redis) -> None:
+    keep(engine, letter(reading()), letter(reading(5), received_at=NOW))
+    with engine.begin() as connection:
+        register_devices(connection, ["late-01"])
+    ask(engine)
+    run(engine, redis)
+    assert {state for _, state, _ in states(engine)} == {REPLAYED}
+    again = letter(reading(), received_at=NOW + timedelta(days=1))
+    keep(engine, letter(reading()), letter(reading(5), received_at=NOW - timedelta(days=1)))
+    assert {state for _, state, _ in states(engine)} == {REPLAYED}, (
+        "a delivery that repeats, or comes late, is nothing new"
+    )
+    keep(engine, again)
+    with engine.connect() as connection:
+        assert count_letters(connection, Selection(), 10) == 1
+    assert ask(engine) == 1
+    keep(engine, letter(reading(), received_at=NOW + timedelta(days=2)))
+    with engine.connect() as connection:
+        assert count_letters(connection, Selection(state=WAITING), 10) == 1, "it waits on"
+
+
+def test_very_many_are_asked_for_in_pieces(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dead_letter_rows, "AT_ONCE", 10)
+    keep(engine, *(letter(reading(minute)) for minute in range(36)), letter(b"no", reason=DeadReason.NOT_JSON))
+    selection = Selection(reason="unknown_device", since=NOW, words="late", device="late-01", dev_eui="A" * 16)
+    with engine.begin() as connection:
+        newest = newest_letter(connection)
+        first = request_replay(connection, selection, "duty", until=newest)
+    assert (first.letters, first.after) == (10, 10)
+    keep(engine, letter(reading(59)))
+    asked = {"selection": selection.said(), "actor": "duty", "letters": 10, "after": first.after, "until": newest}
+    assert ask_on(engine, asked, budget_s=0) == asked
+    # As a queue carries it, and a worker that was killed gets it again.
+    for _ in range(2):
+        left = ask_on(engine, orjson.loads(orjson.dumps(asked)))
+        assert left is None
+    with engine.connect() as connection:
+        log = connection.execute(text("SELECT actor, after FROM audit_log ORDER BY id")).all()
+        assert count_letters(connection, Selection(state=WAITING), 100) == 36, "not what came later"
+    said = {**selection.said(), "letters": 36}
+    assert [row.actor for row in log] == ["duty"] * 3
+    assert log[0].after == {**said, "letters": 10, "and_more": True}
+    assert log[1].after == said
+    assert selection_of(said) == selection
+
+
+MANY = 60_000
+FILL = text("""
+    INSERT INTO dead_letters (
+        topic, source, reason, detail, device, payload, readings, fingerprint, received_at, last_received_at, replay_state)
+    SELECT 't', 'device', CASE i WHEN 7 THEN 'bad_time' ELSE 'unknown_device' END, 'no such device', 'station-' || i % 100,
+        '', 1, sha256(convert_to(i::text, 'UTF8')), :at, :at, CASE WHEN i % 2 = 0 THEN 'waiting' END
+    FROM generate_series(1, :many) AS i
+""")
+TOUCHED = text("""
+    SELECT COALESCE(sum(seq_tup_read + idx_tup_fetch), 0) FROM pg_stat_xact_user_tables WHERE relname = 'dead_letters'
+""")
+
+
+@pytest.fixture
+def many(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """Very many dead letters, beside which little is looked at."""
+    monkeypatch.setattr(dead_letter_rows, "LOOKED_AT", 500)
+    monkeypatch.setattr(dead_letter_rows, "COUNTED", 500)
+    with engine.begin() as connection:
+        connection.execute(FILL, {"at": NOW, "many": MANY})
+        connection.execute(text("ANALYZE dead_letters"))
+    return engine
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"reason": "bad_time"},
+        {"reason": "unknown_device", "state": "refused"},
+        {"state": "refused"},
+        {"state": None, "reason": "bad_time"},
+        {"words": "nowhere"},
+        {"reason": "unknown_device", "words": "nowhere"},
+        {"until": NOW - timedelta(days=9)},
+        {"device": "station-7"},
+        {"device": "weir", "dev_eui": "70B3D57BA0000001"},
+        {"device": "weir", "dev_eui": "70B3D57BA0000001", "state": "replayed"},
+        {"letter_id": 9},
+    ],
+)
+def test_a_page_reads_few_of_very_many(many: Engine, facts: dict[str, Any]) -> None:
+    selection = Selection(**facts)
+    with many.connect() as connection:
+        list_letters(connection, selection, MAX_ID, 51)
+        looked_to(connection, selection, MAX_ID)
+        count_letters(connection, selection, 501)
+        assert count_by_reason(connection) == {"unknown_device": 501, "bad_time": 1}
+        progress = read_progress(connection, NOW)
+        assert connection.execute(TOUCHED).scalar_one() < 6_000
+    assert (progress.many_wait, progress.waiting, progress.many_settled) == (True, 501, False)
+
+
+def test_looking_further_finds_what_is_far_back(many: Engine) -> None:
+    selection, found, looks = Selection(words="station-7", until=NOW + timedelta(days=1)), set[int](), 0
+    before: int | None = MAX_ID
+    with many.begin() as connection:
+        connection.execute(text("UPDATE dead_letters SET device = 'x' WHERE id > 700"))
+        while before:
+            page = list_letters(connection, selection, before, 51)
+            found |= {one.id for one in page}
+            before = page[-1].id if len(page) == 51 else looked_to(connection, selection, before)
+            looks += 1
+        assert count_letters(connection, selection, 500) == 0, "counted as far as one look reaches"
+    assert len(found) == 77
+    assert looks == MANY // 500 + 1
