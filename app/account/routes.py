@@ -6,6 +6,7 @@ from typing import Any, cast
 from flask import Blueprint, Response, abort, flash, redirect, render_template, request
 
 from app.account.page import account_page, read_token_form
+from app.addresses import LARGEST_ID
 from app.api.access import make_token, token_sha256
 from app.connections import connections
 from app.i18n import words
@@ -18,8 +19,6 @@ from streamgauge.storage.api_tokens import add_token, count_usable, revoke_token
 from streamgauge.storage.audit import write_audit
 from streamgauge.storage.sessions import end_sessions
 from streamgauge.storage.users import NO_PASSWORD, User, get_user, lock_user, set_password_hash
-
-LARGEST_ID = 2**62
 
 blueprint = Blueprint("account", __name__)
 

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 from typing import cast
 
-from flask import Response, abort, flash, redirect, render_template, request
+from flask import Response, abort, flash, redirect, render_template
 
 from app.account.page import token_line
+from app.addresses import LARGEST_ID, read_before
 from app.admin.blueprint import blueprint
 from app.connections import connections
 from app.i18n import words
@@ -15,15 +16,13 @@ from streamgauge.storage.api_tokens import list_tokens, revoke_token
 from streamgauge.storage.audit import write_audit
 
 TOKENS_SHOWN = 100
-LARGEST_ID = 2**62
 
 
 @blueprint.get("/admin/tokens")
 @needs_role("admin")
 def show_tokens() -> str:
     """Tokens, the newest first, by pages (``?before=`` the last id of the page before)."""
-    text = request.args.get("before", "")
-    before = min(int(text), LARGEST_ID) if text.isdecimal() and text.isascii() and len(text) < 20 else None
+    before = read_before()
     me, now = signed_in_user(), datetime.now(UTC)
     assert me is not None
     with connections().engine.connect() as connection:
@@ -31,7 +30,7 @@ def show_tokens() -> str:
     tokens = [token_line(token, me, now, words()) for token in found[:TOKENS_SHOWN]]
     has_more = len(found) > TOKENS_SHOWN
     return render_template(
-        "admin/tokens.html", place="tokens", tokens=tokens, has_more=has_more, is_first=before is None
+        "admin/tokens.html", place="tokens", tokens=tokens, has_more=has_more, is_first=before == LARGEST_ID
     )
 
 

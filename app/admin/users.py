@@ -8,6 +8,7 @@ from flask import Response, abort, flash, redirect, render_template, request
 from sqlalchemy import Connection
 
 from app.account.page import session_line
+from app.addresses import LARGEST_ID
 from app.admin.blueprint import blueprint
 from app.connections import connections
 from app.i18n import Words, words
@@ -32,7 +33,6 @@ from streamgauge.storage.users import (
 
 USERS_SHOWN = 200
 MAX_NAME_LENGTH = 64
-LARGEST_ID = 2**62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,9 @@
 
 from typing import cast
 
-from flask import Blueprint, Response, abort, flash, redirect, render_template, request
+from flask import Blueprint, Response, flash, redirect, render_template, request
 
+from app.addresses import LARGEST_ID, named_device, read_before
 from app.connections import connections
 from app.corrections.form import HOWS, Asked, empty_form, read_form
 from app.corrections.presenter import (
@@ -27,10 +28,9 @@ from streamgauge.storage.correcting import (
     preview,
     undo_correction,
 )
-from streamgauge.storage.read_readings import Device, find_device
+from streamgauge.storage.read_readings import Device
 
 PAGE = 50
-MAX_ID = 2**62
 
 blueprint = Blueprint("corrections", __name__)
 
@@ -72,7 +72,7 @@ def post_undo(device: str, correction_id: int) -> Response:
     """Undo a correction; again is harmless."""
     known = _find(device)
     with connections().engine.begin() as connection:
-        was_undone = correction_id <= MAX_ID and undo_correction(
+        was_undone = correction_id <= LARGEST_ID and undo_correction(
             connection, device_id=known.id, device=known.name, correction_id=correction_id, actor=actor()
         )
     flash(words()("corrections.undo_done" if was_undone else "corrections.undo_none"))
@@ -81,25 +81,17 @@ def post_undo(device: str, correction_id: int) -> Response:
 
 def _find(name: str) -> Device:
     with connections().engine.connect() as connection:
-        device = find_device(connection, name)
-    if device is None:
-        abort(404)
-    return device
+        return named_device(connection, name)
 
 
 def _back(device: Device) -> Response:
     return cast("Response", redirect(f"/stations/{device.name}/corrections", code=303))
 
 
-def _before() -> int:
-    text = request.args.get("before", "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 18 else MAX_ID
-
-
 def _render(device: Device, asked: Asked, shown: PreviewView | None = None) -> str:
     zone = zone_of(device.time_zone)
     with connections().engine.connect() as connection:
-        found = list_corrections(connection, device.id, _before(), PAGE + 1)
+        found = list_corrections(connection, device.id, read_before(), PAGE + 1)
     t = words()
     return render_template(
         "corrections/index.html",

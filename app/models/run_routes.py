@@ -6,6 +6,7 @@ from typing import Any, cast
 from flask import Response, abort, flash, redirect, render_template, request
 from sqlalchemy import Connection
 
+from app.addresses import LARGEST_ID, read_before
 from app.connections import connections
 from app.i18n import words
 from app.models.form import Asked, read_form
@@ -20,19 +21,18 @@ from streamgauge.storage.audit import write_audit
 from streamgauge.storage.read_readings import list_devices
 from streamgauge.storage.rescore import ON_DEMAND, Run, RunRefused, create_run, list_runs, read_run, request_cancel
 
-LARGEST_ID = 2**62
-
 
 @blueprint.get("/models/runs")
 @login_required
 def show_runs() -> str:
     """Runs, newest first, by pages (``?before=`` the last id of the page before)."""
-    before = request.args.get("before", "")
-    last = min(int(before), LARGEST_ID) if before.isdecimal() and len(before) < 20 else None
+    before = read_before()
     with connections().engine.connect() as connection:
-        found = list_runs(connection, limit=RUNS_LISTED + 1, before=last)
+        found = list_runs(connection, limit=RUNS_LISTED + 1, before=before)
         runs = make_runs(found[:RUNS_LISTED], _titles(connection), datetime.now(UTC), words())
-    return render_template("models/runs.html", runs=runs, has_more=len(found) > RUNS_LISTED, is_first=last is None)
+    return render_template(
+        "models/runs.html", runs=runs, has_more=len(found) > RUNS_LISTED, is_first=before == LARGEST_ID
+    )
 
 
 @blueprint.post("/models/runs")

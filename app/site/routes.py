@@ -4,12 +4,13 @@ from typing import cast
 
 from flask import Blueprint, Response, abort, flash, redirect, render_template, request
 
+from app.addresses import LARGEST_ID, named_device
 from app.connections import connections
 from app.i18n import words
 from app.preferences import zone_of
 from app.session.roles import actor, has_role, needs_role
 from app.site.pictures import LONGEST_WAIT_S, MAX_BYTES, MAX_PIXELS, MAX_PIXELS_WHOLE, BadPicture, read_picture
-from streamgauge.storage.read_readings import Device, find_device
+from streamgauge.storage.read_readings import Device
 from streamgauge.storage.site_records import (
     MAX_NOTE_CHARACTERS,
     MOST_NOTES,
@@ -29,7 +30,6 @@ MAX_CAPTION_CHARACTERS = 200
 FORM_BYTES = 64 * 2**10
 """What a form may have around the photo."""
 PHOTO_MAX_AGE_S = 86_400
-MAX_ID = 2**62
 
 blueprint = Blueprint("site", __name__)
 
@@ -65,7 +65,7 @@ def post_remove_note(device: str, note_id: int) -> Response:
     """Take a note away."""
     known = _find(device)
     with connections().engine.begin() as connection:
-        if note_id > MAX_ID or not remove_note(
+        if note_id > LARGEST_ID or not remove_note(
             connection, device_id=known.id, device=known.name, note_id=note_id, actor=actor()
         ):
             abort(404)
@@ -100,7 +100,7 @@ def show_photo(device: str, photo_id: int) -> Response:
     with connections().engine.connect() as connection:
         found = (
             read_photo(connection, known.id, photo_id, small=bool(request.args.get("small")))
-            if photo_id <= MAX_ID
+            if photo_id <= LARGEST_ID
             else None
         )
     if found is None:
@@ -116,7 +116,7 @@ def post_remove_photo(device: str, photo_id: int) -> Response:
     """Take a photo away."""
     known = _find(device)
     with connections().engine.begin() as connection:
-        if photo_id > MAX_ID or not remove_photo(
+        if photo_id > LARGEST_ID or not remove_photo(
             connection, device_id=known.id, device=known.name, photo_id=photo_id, actor=actor()
         ):
             abort(404)
@@ -132,10 +132,7 @@ def _let_photos_be_large() -> None:
 
 def _find(name: str) -> Device:
     with connections().engine.connect() as connection:
-        device = find_device(connection, name)
-    if device is None:
-        abort(404)
-    return device
+        return named_device(connection, name)
 
 
 def _back(device: Device, said: str) -> Response:

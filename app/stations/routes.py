@@ -151,7 +151,9 @@ def _find(connection: Connection, name: str) -> tuple[Device, StationNow]:
 
 
 def _window(connection: Connection, device: Device, zone: ZoneInfo, now: datetime) -> Window:
-    return choose_window(request.args, read_extent(connection, device.id), now, device.silence_limit_s, zone)
+    # Nothing is awaited of a station that is out of service: its chart ends where its record does.
+    silence_s = 0 if device.decommissioned_at else device.silence_limit_s
+    return choose_window(request.args, read_extent(connection, device.id), now, silence_s, zone)
 
 
 def _forecast(connection: Connection, device: Device, now: datetime) -> tuple[Outlook | None, Record | None]:
@@ -161,7 +163,7 @@ def _forecast(connection: Connection, device: Device, now: datetime) -> tuple[Ou
 
 
 def _head(station: StationNow, outlook: Outlook | None, zone: ZoneInfo, now: datetime) -> Head:
-    is_current = outlook is not None and outlook.freshness != "old"
+    is_current = outlook is not None and outlook.freshness != "old" and station.decommissioned_at is None
     return make_head(station, outlook.issue if outlook and is_current else None, zone, now, words())
 
 
