@@ -35,11 +35,16 @@ class State(StrEnum):
     SUSPECT = "suspect"
     ANOMALOUS = "anomalous"
     ORDINARY = "ordinary"
+    DECOMMISSIONED = "decommissioned"
 
     @property
     def rank(self) -> int:
         """0 comes first."""
         return list(State).index(self)
+
+
+STATES_IN_USE: tuple[State, ...] = tuple(state for state in State if state is not State.DECOMMISSIONED)
+"""The states of stations that are in service: the overview shows no others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +59,12 @@ class Quality:
 def state_of(station: StationNow, now: datetime) -> State:
     """The one state of a station. Silence outranks everything: what is not known any more cannot be rising.
 
+    Of a station that is out of service nothing is expected: it is neither silent nor over a stage.
+
     A station that fell silent over a stage stays silent, and comes right after those that are over one: see ``urgency``.
     """
+    if station.decommissioned_at is not None:
+        return State.DECOMMISSIONED
     if station.time is None or age_s(station, now) > station.silence_limit_s:
         return State.SILENT
     return state_when_heard(station)
@@ -80,6 +89,8 @@ def stage_of(station: StationNow) -> Stage | None:
     The standing level is the newest usable one; a suspect one counts only where no usable one is known
     (``streamgauge.storage.read_overview``). A failed one never does.
     """
+    if station.decommissioned_at is not None:
+        return None
     return stage_at(station.standing_m, station.stages)
 
 

@@ -39,7 +39,9 @@ class DevicesQuery(Struct, kw_only=True):
     ] = None
     state: Annotated[
         list[StateName],
-        Meta(description="In one of these states now; may be given several times. Decommissioned devices have none."),
+        Meta(
+            description="In one of these states now; may be given several times. Decommissioned devices are in none of these."
+        ),
     ] = field(default_factory=list)
     decommissioned: Annotated[bool | None, Meta(description="Only such as are, or only such as are not.")] = None
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE

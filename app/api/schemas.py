@@ -32,6 +32,7 @@ Cursor = Annotated[
 Next = Annotated[str | None, Meta(description="The cursor of the next page; null on the last one.")]
 Flag = Annotated[int, Meta(description="QARTOD: 1 good, 2 not evaluated, 3 suspect, 4 fail, 9 missing.", ge=1, le=9)]
 StateName = Literal["stage", "rising", "silent", "suspect", "anomalous", "ordinary"]
+NowState = Literal[StateName, "decommissioned"]
 AlertState = Literal["open", "acknowledged", "resolved"]
 
 
@@ -83,7 +84,7 @@ class DeviceObject(_Object):
 class NowObject(_Object):
     """What is known of a device now."""
 
-    state: StateName
+    state: Annotated[NowState, Meta(description="`decommissioned`: out of service, so that nothing is expected of it.")]
     time: Annotated[At | None, Meta(description="Of the newest reading; null: it has never reported.")]
     level_m: Annotated[float | None, Meta(description="What counts: corrected, where an operator corrected it.")]
     raw_level_m: Annotated[float | None, Meta(description="What the sensor said, where that was corrected.")]

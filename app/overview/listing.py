@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from app.overview.board import Snapshot
 from app.overview.entries import QUALITIES, Entry, fold
-from app.verdict import State
+from app.verdict import STATES_IN_USE, State
 
 PAGE_CARDS = 60
 """A page is full rows of two to six cards."""
@@ -95,7 +95,7 @@ def read_choice(arguments: Mapping[str, str]) -> Choice:
     state, quality = arguments.get("state", ""), arguments.get("quality", "")
     sort, view, page = arguments.get("sort", ""), arguments.get("view", ""), arguments.get("page", "")
     return Choice(
-        state=State(state) if state in set(State) else None,
+        state=State(state) if state in STATES_IN_USE else None,
         river=arguments.get("river", "")[:MAX_WORDS],
         quality=quality if quality in QUALITIES else "",
         words=" ".join(arguments.get("q", "")[:MAX_WORDS].split()),
@@ -126,7 +126,7 @@ class Listings:
 
 def choose(snapshot: Snapshot, choice: Choice, now_s: float) -> Listing:
     """The stations that a choice asks for, as they are at a time (seconds since 1970)."""
-    counts = dict.fromkeys(State, 0)
+    counts = dict.fromkeys(STATES_IN_USE, 0)
     key = _ORDERS[choice.sort]
     # Tuples that end in the entry's number sort without a call per comparison.
     shown: list[tuple[float, str, int, Entry]] = []

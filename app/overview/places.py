@@ -9,7 +9,7 @@ from app.i18n import Words
 from app.measures import Measures
 from app.overview.entries import Entry
 from app.overview.listing import is_placed
-from app.verdict import State
+from app.verdict import STATES_IN_USE, State
 from streamgauge.stages import SEVERITIES
 
 DECIMALS = 5
@@ -24,7 +24,7 @@ def kinds(t: Words) -> list[dict[str, str | int]]:
         for severity in reversed(SEVERITIES)
     ]
     gone = {"key": "silent-over", "icon": "silent", "word": t("overview.silent_was_over")}
-    others = [{"key": str(state), "icon": str(state), "word": t(f"state.{state}")} for state in State]
+    others = [{"key": str(state), "icon": str(state), "word": t(f"state.{state}")} for state in STATES_IN_USE]
     return [*over, gone, *others[1:]]  # type: ignore[list-item]
 
 

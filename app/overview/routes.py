@@ -15,7 +15,7 @@ from app.overview.places import make_places, tiles_origin
 from app.overview.presenter import Card, make_cards
 from app.security import allow_sources
 from app.session.roles import needs_role
-from app.verdict import State
+from app.verdict import STATES_IN_USE
 from streamgauge.reading import format_time
 
 MAX_FRAGMENT_CARDS = 4 * PAGE_CARDS
@@ -73,7 +73,7 @@ def show() -> str:
     )
 
 
-_CHOICES = {"states": State, "sorts": SORTS, "views": VIEWS, "qualities": QUALITIES}
+_CHOICES = {"states": STATES_IN_USE, "sorts": SORTS, "views": VIEWS, "qualities": QUALITIES}
 
 
 def _template() -> str:

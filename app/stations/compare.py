@@ -33,12 +33,16 @@ BINS = 600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One station of a comparison: its letter, and its figures over the window with no unit; dashes where there are none."""
+    """One station of a comparison: its letter, and its figures over the window with no unit; dashes where there are none.
+
+    ``out_since``: when it was put out of service, else empty.
+    """
 
     letter: str
     name: str
     title: str
     datum: str
+    out_since: str
     lowest: str
     mean: str
     highest: str
@@ -131,6 +135,7 @@ def _row(letter: str, device: Device, line: _Line, zone: ZoneInfo, measures: Mea
         name=device.name,
         title=title_of(device),
         datum=device.datum or t("datum.unknown"),
+        out_since=t.when(device.decommissioned_at, zone) if device.decommissioned_at else "",
         lowest=measures.level(float(line.value.min()) if has_readings else None),
         mean=measures.level(line.mean_m),
         highest=measures.level(float(line.value[highest]) if has_readings else None),

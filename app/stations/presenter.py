@@ -30,12 +30,16 @@ from streamgauge.storage.read_overview import StationNow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """The head of the station page, in the user's language; ``measured``: what the sensor said where the level is corrected."""
+    """The head of the station page, in the user's language.
+
+    ``measured``: what the sensor said where the level is corrected. ``out_since``: when it was put out of service, else empty.
+    """
 
     name: str
     title: str
     state: State
     state_key: str
+    out_since: str
     trend: str
     level: str
     measured: str
@@ -85,12 +89,15 @@ def make_head(station: StationNow, issue: IssuedForecast | None, zone: ZoneInfo,
     """The head of one station, with its times in a zone; ``issue`` is its newest forecast that is not out of date."""
     state = state_of(station, now)
     surprise = surprise_of(station.score, station.surprise, station.score_reason, t)
-    rate = None if state is State.SILENT else station.rate_m_per_h
+    is_known = state not in {State.SILENT, State.DECOMMISSIONED}
+    rate = station.rate_m_per_h if is_known else None
+    standing_m = None if state is State.DECOMMISSIONED else station.standing_m
     return Head(
         name=station.name,
         title=station.display_name or station.name,
         state=state,
         state_key=state_key(state, surprise),
+        out_since=t.when(station.decommissioned_at, zone) if station.decommissioned_at else "",
         trend=trend_of(rate),
         level=Measures(t).level(station.level_m),
         measured="" if station.raw_level_m is None else Measures(t).length(station.raw_level_m),
@@ -105,7 +112,7 @@ def make_head(station: StationNow, issue: IssuedForecast | None, zone: ZoneInfo,
         silence_limit_s=station.silence_limit_s,
         datum=station.datum or t("datum.unknown"),
         simulated=station.simulated,
-        ascent=make_ascent(station.standing_m, rate, station.stages, issue, zone, now, t),
+        ascent=make_ascent(standing_m, rate, station.stages, issue, zone, now, t),
         river=station.river,
     )
 

@@ -41,6 +41,8 @@ class StationNow:
 
     Levels, flags, the rate and the standing level are what counts. ``raw_level_m`` is what the sensor said where an operator
     corrected the newest level; ``is_corrected``: something of the day before the newest reading was corrected.
+
+    ``decommissioned_at``: since then it is out of service, and nothing is expected of it; None for one in use.
     """
 
     device_id: int
@@ -68,6 +70,7 @@ class StationNow:
     standing_flag: int | None = None
     raw_level_m: float | None = None
     is_corrected: bool = False
+    decommissioned_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +93,7 @@ SELECT d.id AS device_id, d.name, d.display_name, d.silence_limit_s, d.time_zone
        n.time, n.level_m, n.level_flag, n.level_reason, n.score, coalesce(n.simulated, 0) <> 0 AS simulated,
        n.surprise, n.score_reason,
        CASE WHEN trend.dense_count >= 3 THEN trend.dense ELSE trend.sparse END AS rate_m_per_h,
-       d.river, d.description, d.latitude, d.longitude, d.stages,
+       d.river, d.description, d.latitude, d.longitude, d.stages, d.decommissioned_at,
        CASE WHEN n.usable THEN n.level_m ELSE standing.level_m END AS standing_m,
        CASE WHEN n.usable THEN n.time ELSE standing.time END AS standing_at,
        CASE WHEN n.usable THEN coalesce(n.level_flag, 2) ELSE standing.flag END AS standing_flag,

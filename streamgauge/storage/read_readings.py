@@ -40,6 +40,7 @@ class Device:
     longitude: float | None
     dev_eui: str | None
     model: str | None
+    decommissioned_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Extent:
 
 _DEVICE = (
     "SELECT id, name, display_name, silence_limit_s, registered_at, gross_min_m, gross_max_m, time_zone, datum, "
-    "latitude, longitude, dev_eui, model FROM devices"
+    "latitude, longitude, dev_eui, model, decommissioned_at FROM devices"
 )
 _ROW_FIELDS = ", ".join(
     (*FLOAT_FIELDS, "seq", "extra", "flags", "reasons", *SCORED, "surprise", "received_at", "stored_at")

@@ -119,6 +119,39 @@ def test_a_stage_that_the_band_holds_and_the_line_does_not_may_be_reached(
     assert "not expected" not in next_stage
 
 
+def test_a_station_out_of_service_is_not_silent(client: FlaskClient, engine: Engine, redis: Redis) -> None:
+    since = datetime(2026, 11, 1, 5, 30, tzinfo=UTC)
+    add_water(
+        engine,
+        redis,
+        [1.8, 1.9, 2.0],
+        stages=json.dumps(STAGES),
+        decommissioned_at=since,
+        time_zone="Asia/Ho_Chi_Minh",
+        silence_limit_s=1,
+    )
+    with engine.begin() as connection:
+        rows.add_forecast(connection, "a", NOW, 2.0, slope_m_per_h=1.0)
+    add_water(engine, redis, [1.8, 1.9], device="b")
+    page = client.get("/stations/a").text
+    head = page.split('id="history"')[0].split('id="head"')[1]
+    assert 'data-state="decommissioned"' in f'id="head"{head}'
+    assert re.search(r"Out of service since 1 Nov(ember)? 2026, 12:30", said(page, "out-of-service"))
+    assert "icon-decommissioned" in head
+    assert not re.search("icon-silent|Silent|chip-stage|next-stage|in-an-hour|cm/h", head)
+    assert "This station is out of service. The chart ends at its newest reading" in page
+    assert "is silent" not in page
+    compared = client.get("/compare?device=a&device=b").text
+    assert compared.count("Out of service since") == 1
+    now = client.get("/api/v1/devices/a").json
+    assert now
+    assert (now["now"]["state"], now["now"]["stage"]) == ("decommissioned", None)
+    shown = client.get("/").text
+    assert 'data-device="b"' in shown
+    assert 'data-device="a"' not in shown
+    assert "Out of service" not in shown
+
+
 def test_stages_that_cannot_be_used_do_no_harm(client: FlaskClient, engine: Engine, redis: Redis) -> None:
     add_water(engine, redis, [1.0, 1.1], stages='{"not": "a list"}')
     page = client.get("/stations/a")

@@ -12,7 +12,7 @@ from app.overview.board import Snapshot
 from app.overview.entries import fold, make_entry
 from app.overview.listing import PAGE_CARDS, Choice, Listing, choose, read_choice
 from app.overview.places import kind_of, make_places, tiles_origin
-from app.verdict import State
+from app.verdict import STATES_IN_USE, State
 from streamgauge.stages import Stage
 from streamgauge.storage.read_overview import Registered, StationNow
 
@@ -176,7 +176,7 @@ def test_the_map_knows_the_worst_first_and_who_has_no_position() -> None:
         "anomalous",
         "silent",
     ]
-    assert {kind["icon"] for kind in places["kinds"]} == {str(state) for state in State}
+    assert {kind["icon"] for kind in places["kinds"]} == {str(state) for state in STATES_IN_USE}
 
 
 def test_tiles_are_allowed_by_their_origin() -> None:

@@ -43,6 +43,8 @@ CALM = StationNow(
     ("changes", "state"),
     [
         ({}, State.ORDINARY),
+        ({"decommissioned_at": NOW}, State.DECOMMISSIONED),
+        ({"decommissioned_at": NOW, "time": None}, State.DECOMMISSIONED),
         ({"score": 0.99}, State.ANOMALOUS),
         ({"level_flag": 3, "score": 0.99}, State.SUSPECT),
         ({"level_flag": 4}, State.SUSPECT),
