@@ -39,6 +39,7 @@ SHADOW_TASK = "streamgauge.models.shadow"
 MIRROR_TASK = "streamgauge.models.mirror"
 DRIFT_TASK = "streamgauge.drift"
 ROLLUP_TASK = "streamgauge.rollup"
+LOOK_AGAIN_TASK = "streamgauge.rollup.look_again"
 REPLAY_TASK = "streamgauge.dead_letters.replay"
 QUEUE_OF_TASK = {
     INGEST_TASK: READINGS,
@@ -54,6 +55,7 @@ QUEUE_OF_TASK = {
     MIRROR_TASK: BATCH,
     DRIFT_TASK: BATCH,
     ROLLUP_TASK: BATCH,
+    LOOK_AGAIN_TASK: BATCH,
     REPLAY_TASK: BATCH,
 }
 """What somebody waits for goes by ``readings`` and ``alerts``; what may take its time by ``batch``, with workers of its own."""

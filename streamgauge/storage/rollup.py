@@ -18,6 +18,9 @@ Why no change is missed. All times are Postgres's own.
 * A correction keeps steps away until it is committed (``hold_steps``), so it need mark no more than the hours that are rolled up:
   an hour before ``through`` with a reading that is not rolled up has its mark, and steps after the correction see it.
 
+That holds for writers of this program. One of a version before the roll-up, as there is during a rolling update, marks nothing:
+so the last days are compared with their readings once a night (``mark_differences``).
+
 Charts of years read days (``readings_daily``; UTC). A step works the days of its hours out anew, in its transaction.
 """
 
@@ -95,15 +98,24 @@ CREATE TEMPORARY TABLE IF NOT EXISTS rolled (
 """)
 _COPY = f"COPY rolled ({', '.join(HOUR_FIELDS)}) FROM STDIN (FORMAT binary)"
 _NAMES = "ARRAY[" + ", ".join(f"'{name}'" for name in QUANTITIES) + "]"
-_INSERT = text(f"""
-INSERT INTO readings_hourly ({", ".join(HOUR_FIELDS)})
-SELECT device_id, hour, ({_NAMES})[quantity + 1], n, NULLIF(low, 'NaN'), NULLIF(mean, 'NaN'), NULLIF(high, 'NaN'),
-    NULLIF(low_at, '-infinity'), NULLIF(high_at, '-infinity'), suspect, failed, NULLIF(marked_at, '-infinity'),
-    NULLIF(severity, 'NaN')
-FROM rolled
-""")
+_STAGED = f"""
+SELECT device_id, hour, ({_NAMES})[quantity + 1] AS quantity, n, NULLIF(low, 'NaN') AS low, NULLIF(mean, 'NaN') AS mean,
+    NULLIF(high, 'NaN') AS high, NULLIF(low_at, '-infinity') AS low_at, NULLIF(high_at, '-infinity') AS high_at, suspect, failed,
+    NULLIF(marked_at, '-infinity') AS marked_at, NULLIF(severity, 'NaN') AS severity
+FROM rolled"""
+_INSERT = text(f"INSERT INTO readings_hourly ({', '.join(HOUR_FIELDS)}) {_STAGED}")
 _SPAN = "device_id = ANY(CAST(:ids AS bigint[])) AND {time} >= :since AND {time} < :until"
 _HOURS = "unnest(CAST(:ids AS bigint[]), CAST(:hours AS timestamptz[])) AS taken(id, at)"
+# Sums of the same numbers in another order differ in their last digits.
+_MARK_DIFFERENT = text(f"""
+INSERT INTO rollup_pending (device_id, hour)
+SELECT DISTINCT device_id, hour FROM ({_STAGED}) AS wanted
+FULL JOIN (SELECT * FROM readings_hourly WHERE {_SPAN.format(time="hour")}) AS found USING (device_id, hour, quantity)
+WHERE abs(wanted.mean - found.mean) > 1e-9 * greatest(1, abs(found.mean)) OR (wanted.mean IS NULL) <> (found.mean IS NULL)
+    OR ROW(wanted.n, wanted.low, wanted.high, wanted.low_at, wanted.high_at, wanted.suspect, wanted.failed, wanted.marked_at,
+        wanted.severity) IS DISTINCT FROM ROW(found.n, found.low, found.high, found.low_at, found.high_at, found.suspect,
+        found.failed, found.marked_at, found.severity)
+""")
 _DELETE_SPAN = text(f"DELETE FROM readings_hourly WHERE {_SPAN.format(time='hour')}")
 _DELETE_HOURS = text(f"""
 DELETE FROM readings_hourly USING {_HOURS} WHERE device_id = taken.id AND hour = taken.at
@@ -300,6 +312,26 @@ def roll_up_marked(connection: Connection, most: int) -> Step | None:
     return Step(readings=readings, hours=written, through=through, fits=most)
 
 
+def mark_differences(
+    connection: Connection, device_ids: Sequence[int], since: datetime, until: datetime
+) -> tuple[int, int]:
+    """Mark these devices' whole hours [since, until) of which the roll-up says another thing than the readings do.
+
+    It takes no lock: an hour that is changed meanwhile may be marked for nothing, which costs as much as one late reading.
+
+    Returns:
+        How many readings it read, and how many hours it marked.
+    """
+    readings = marked = 0
+    for first in range(0, len(device_ids), DEVICES_AT_ONCE):
+        some = list(device_ids[first : first + DEVICES_AT_ONCE])
+        stretch = read_devices(connection, some, since, until)
+        _stage(connection, hours_of(stretch))
+        marked += connection.execute(_MARK_DIFFERENT, {"ids": some, "since": since, "until": until}).rowcount
+        readings += len(stretch.time_us)
+    return readings, marked
+
+
 def _take(connection: Connection, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     rows = connection.exec_driver_sql(_TAKE, (most,)).all()
     hours = np.array([int(row.hour.astimezone(UTC).timestamp()) for row in rows], dtype=np.int64) * 1_000_000
@@ -307,11 +339,17 @@ def _take(connection: Connection, most: int) -> tuple[NDArray[np.int64], NDArray
 
 
 def _insert(connection: Connection, hours: Hours) -> None:
+    if len(hours["n"]):
+        _stage(connection, hours)
+        connection.execute(_INSERT)
+
+
+def _stage(connection: Connection, hours: Hours) -> None:
+    """Bring hours into the temporary table ``rolled``."""
     connection.execute(_STAGE)
     connection.execute(text("TRUNCATE rolled"))
     if len(hours["n"]):
         copy_array_in(connection, _COPY, hours, HOUR_FIELDS)
-        connection.execute(_INSERT)
 
 
 def _floor_day(moment: datetime) -> datetime:

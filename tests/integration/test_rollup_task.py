@@ -7,14 +7,19 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import orjson
 import pytest
+from celery import Celery
 from redis import Redis
 from sqlalchemy import Engine, event, text
 
+from streamgauge.queue import BATCH, LOOK_AGAIN_TASK, READINGS
 from streamgauge.storage.context import lock_devices
 from streamgauge.storage.devices import register_devices
+from streamgauge.storage.hourly import floor_hour
 from streamgauge.storage.partitions import make_partitions, month_of
 from streamgauge.storage.rollup import (
     advance,
@@ -26,7 +31,7 @@ from streamgauge.storage.rollup import (
     read_through,
     roll_up_marked,
 )
-from tasks.rollup import STEP_S, Pace, main, roll_on
+from tasks.rollup import STEP_S, Pace, look_again, main, register, roll_on
 from tests.integration.test_rollup import differences
 from tests.support.ingest import ingest, series, services
 
@@ -256,6 +261,73 @@ def test_a_step_takes_on_fewer_hours_where_there_are_more_readings(
     assert differences(old_readings) == []
 
 
+def changed_by_the_program_before(engine: Engine) -> None:
+    """What a worker that knows of no roll-up does: a late reading, one that goes, another verdict, nothing marked."""
+    with engine.begin() as connection:
+        day = NOW - timedelta(days=2)
+        insert = "INSERT INTO readings (device_id, time, level_m, flags, received_at) VALUES (1, :t, 0.5, '{}', now())"
+        connection.execute(text(insert), {"t": day + timedelta(seconds=7)})
+        connection.execute(text(insert), {"t": OLD + timedelta(hours=3, seconds=7)})
+        between = "device_id = 2 AND time BETWEEN :first AND :last"
+        span = {"first": day, "last": day + timedelta(hours=2)}
+        connection.execute(text(f"DELETE FROM readings WHERE {between}"), span)
+        span = {"first": day + timedelta(hours=9), "last": day + timedelta(hours=9, minutes=59)}
+        connection.execute(text(f"UPDATE readings SET level_m = level_m + 1e-6 WHERE {between}"), span)
+        assert count_pending(connection, 9) == 0
+
+
+def test_a_second_look_finds_what_nobody_marked(old_readings: Engine) -> None:
+    assert look_again(old_readings, None, rest=lambda _s: None).steps == 0, "nothing is rolled up"
+    roll_on(old_readings, rest=lambda _s: None)
+    assert look_again(old_readings, None, rest=lambda _s: None).marked == 0
+    changed_by_the_program_before(old_readings)
+    rests: list[float] = []
+    recent = look_again(old_readings, floor_hour(NOW - timedelta(days=7)), rest=rests.append)
+    assert 1 + 2 + 1 <= recent.marked <= 1 + 3 + 2
+    assert recent.readings < 3 * (7 * 72 + 9)
+    assert len(rests) == recent.steps
+    roll_on(old_readings, rest=lambda _s: None)
+    assert look_again(old_readings, None, rest=lambda _s: None).marked == 1, "what is older than that"
+    roll_on(old_readings, rest=lambda _s: None)
+    assert differences(old_readings) == []
+
+
+def test_a_second_look_gives_way_and_goes_on(old_readings: Engine) -> None:
+    roll_on(old_readings, rest=lambda _s: None)
+    changed_by_the_program_before(old_readings)
+    waiting = iter([False, True])
+    first = look_again(old_readings, None, gives_way=lambda: next(waiting), rest=lambda _s: None)
+    assert (first.steps, first.is_left, first.marked) == (1, True, 0)
+    rest = look_again(old_readings, first.through, rest=lambda _s: None)
+    assert (rest.marked >= 5, rest.is_left) == (True, False)
+    roll_on(old_readings, rest=lambda _s: None)
+    assert differences(old_readings) == []
+
+
+def test_the_nightly_look_goes_on_in_another_task_but_not_all_day(
+    old_readings: Engine, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roll_on(old_readings, rest=lambda _s: None)
+    changed_by_the_program_before(old_readings)
+    settings = SimpleNamespace(rescore_give_way_tasks=1)
+    holder = SimpleNamespace(settings=settings, get=lambda: SimpleNamespace(engine=old_readings, redis=redis))
+    app, sent = Celery("test", set_as_current=False), list[dict[str, Any]]()
+    register(app, holder)  # type: ignore[arg-type]
+    task = app.tasks[LOOK_AGAIN_TASK]
+    monkeypatch.setattr(task, "apply_async", lambda **given: sent.append(given))
+    redis.rpush(READINGS, "a task")
+    task()
+    assert (sent[0]["queue"], sent[0]["countdown"]) == (BATCH, 30)
+    redis.delete(READINGS)
+    task(**orjson.loads(orjson.dumps(sent[0]["kwargs"])))
+    assert len(sent) == 1
+    with old_readings.connect() as connection:
+        assert 4 <= count_pending(connection, 99) <= 6
+    redis.rpush(READINGS, "a task")
+    task(since=sent[0]["kwargs"]["since"], until=NOW.isoformat())
+    assert len(sent) == 1, "the night is over"
+
+
 def test_by_hand_everything_or_one_station_is_rolled_up_anew(
     old_readings: Engine,
     database_url: str,
@@ -272,7 +344,7 @@ def test_by_hand_everything_or_one_station_is_rolled_up_anew(
     state = orjson.loads(told.out)
     assert state["through"] == state["may_be"]
     assert "readings/s" in told.err
-    for arguments in (["--device", "station-2"], ["--all"]):
+    for arguments in (["--device", "station-2"], ["--all"], ["--check"]):
         with old_readings.begin() as connection:
             connection.execute(text("UPDATE readings SET level_m = level_m + 1 WHERE device_id = 3"))
             connection.execute(text("DELETE FROM readings WHERE device_id = 3 AND extract(hour FROM time) = 3"))
