@@ -11,12 +11,11 @@ from redis import Redis
 from sqlalchemy import Engine, text
 
 from app import create_app
-from app.api.access import make_token, token_sha256
 from streamgauge.queue import READINGS
 from streamgauge.settings import WebSettings
-from streamgauge.storage.api_tokens import add_token
 from tests.support.alert_rows import add_alert, add_rule
 from tests.support.ingest import count, ingest, series, services
+from tests.support.pages import program
 
 ROOT = "/api/v1"
 
@@ -31,18 +30,9 @@ def app(engine: Engine, redis: Redis, database_url: str, redis_url: str) -> Iter
     app.extensions["streamgauge_connections"].close()
 
 
-def with_token(app: Flask, engine: Engine, *scopes: str) -> FlaskClient:
-    token = make_token()
-    with engine.begin() as connection:
-        add_token(connection, "pager", token_sha256(token), scopes)
-    client = app.test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
-    return client
-
-
 @pytest.fixture
 def client(app: Flask, engine: Engine) -> FlaskClient:
-    return with_token(app, engine, "read", "write")
+    return program(app, engine, "read", "write", name="pager")
 
 
 @pytest.fixture
@@ -123,7 +113,7 @@ def test_an_alert_is_taken_once_and_what_is_over_cannot_be(app: Flask, client: F
     with engine.begin() as connection:
         number = add_alert(connection, None)
     url = f"{ROOT}/alerts/{number}"
-    assert with_token(app, engine, "read").post(f"{url}/acknowledge").status_code == 403
+    assert program(app, engine, "read", name="pager").post(f"{url}/acknowledge").status_code == 403
     assert app.test_client().post(f"{url}/acknowledge").status_code == 401
     for body in ({"comment": "on my way"}, {}, None):
         answer = client.post(f"{url}/acknowledge", json=body) if body is not None else client.post(f"{url}/acknowledge")

@@ -14,13 +14,12 @@ from redis import Redis
 from sqlalchemy import Engine, text
 
 from app import create_app
-from app.api.access import make_token, token_sha256
 from app.api.declare import declared_views
 from app.api.openapi import document
 from streamgauge.settings import WebSettings
-from streamgauge.storage.api_tokens import add_token
 from tests.support.alert_rows import add_alert
 from tests.support.ingest import ingest, series, services
+from tests.support.pages import program
 
 ROOT = "/api/v1"
 NO_CALLS = {"api.show_docs"}
@@ -36,12 +35,7 @@ def app(engine: Engine, redis: Redis, database_url: str, redis_url: str) -> Iter
 
 @pytest.fixture
 def client(app: Flask, engine: Engine) -> FlaskClient:
-    token = make_token()
-    with engine.begin() as connection:
-        add_token(connection, "test", token_sha256(token), ("read", "write"))
-    client = app.test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
-    return client
+    return program(app, engine, "read", "write")
 
 
 @pytest.fixture

@@ -15,13 +15,12 @@ from redis import Redis
 from sqlalchemy import Engine, text
 
 from app import create_app
-from app.api.access import make_token, token_sha256
 from streamgauge.queue import READINGS, Notice, announce_stored
 from streamgauge.settings import WebSettings
-from streamgauge.storage.api_tokens import add_token
 from tasks.pipeline import ingest_each
 from tasks.work import Work
 from tests.support.ingest import count, dead, ingest, series, services
+from tests.support.pages import program
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -41,18 +40,9 @@ def app(engine: Engine, redis: Redis, database_url: str, redis_url: str) -> Iter
     app.extensions["streamgauge_connections"].close()
 
 
-def with_token(app: Flask, engine: Engine, *scopes: str) -> FlaskClient:
-    token = make_token()
-    with engine.begin() as connection:
-        add_token(connection, "test", token_sha256(token), scopes)
-    client = app.test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
-    return client
-
-
 @pytest.fixture
 def client(app: Flask, engine: Engine) -> FlaskClient:
-    return with_token(app, engine, "read", "write")
+    return program(app, engine, "read", "write")
 
 
 @contextmanager
@@ -170,7 +160,7 @@ def test_too_much_is_refused_before_it_is_read(client: FlaskClient) -> None:
 
 
 def test_tokens_and_scopes(app: Flask, engine: Engine) -> None:
-    stranger, reader = app.test_client(), with_token(app, engine, "read")
+    stranger, reader = app.test_client(), program(app, engine, "read")
     assert stranger.get("/api/v1/devices").status_code == 401
     assert stranger.get("/api/v1/devices", headers={"Authorization": "Bearer sg_wrong"}).status_code == 401
     assert reader.get("/api/v1/devices").status_code == 200

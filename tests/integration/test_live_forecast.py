@@ -11,11 +11,9 @@ from redis import Redis
 from sqlalchemy import Engine, text
 
 from app import create_app
-from app.api.access import make_token, token_sha256
 from app.live.events import encode, frame_json
 from streamgauge.live import stream
 from streamgauge.settings import WebSettings
-from streamgauge.storage.api_tokens import add_token
 from streamgauge.storage.devices import register_devices
 from streamgauge.storage.forecasts import (
     HorizonForecast,
@@ -28,6 +26,7 @@ from streamgauge.storage.forecasts import (
 )
 from streamgauge.storage.models import ensure_model
 from tasks.maintenance import delete_forecasts
+from tests.support.pages import program
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 HORIZONS = tuple(
@@ -39,12 +38,9 @@ HORIZONS = tuple(
 @pytest.fixture
 def client(engine: Engine, database_url: str, redis_url: str) -> Iterator[FlaskClient]:
     app: Flask = create_app(WebSettings(database_url=database_url, redis_url=redis_url, secret_key="k" * 40), "api")
-    token = make_token()
     with engine.begin() as connection:
-        add_token(connection, "test", token_sha256(token), ("read",))
         register_devices(connection, ["creek"])
-    client = app.test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+    client = program(app, engine, "read")
     yield client
     app.extensions["streamgauge_connections"].close()
 

@@ -12,11 +12,10 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from app import create_app
-from app.api.access import make_token, token_sha256
 from streamgauge.queue import BATCH, TEND_RUNS_TASK
 from streamgauge.settings import WebSettings
-from streamgauge.storage.api_tokens import add_token
 from tests.support.ingest import START, count, ingest, series, services
+from tests.support.pages import program
 
 RANGE = {"from": "2026-11-01T00:00:00Z", "until": "2026-11-02T07:00:00+07:00"}
 URL = "/api/v1/rescore-runs"
@@ -29,19 +28,10 @@ def app(engine: Engine, redis: Redis, database_url: str, redis_url: str) -> Iter
     made.extensions["streamgauge_connections"].close()
 
 
-def client_with(app: Flask, engine: Engine, *scopes: str) -> FlaskClient:
-    token = make_token()
-    with engine.begin() as connection:
-        add_token(connection, "nightly", token_sha256(token), scopes)
-    client = app.test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
-    return client
-
-
 @pytest.fixture
 def client(app: Flask, engine: Engine, redis: Redis) -> FlaskClient:
     ingest(services(engine, redis), series([1.0] * 5, device="mill"))
-    return client_with(app, engine, "read", "write")
+    return program(app, engine, "read", "write", name="nightly")
 
 
 def fields(answer: Any) -> dict[str, str]:
@@ -131,7 +121,7 @@ def test_fifty_years_are_no_reason_to_refuse(client: FlaskClient) -> None:
 
 def test_who_may_only_read_makes_and_cancels_nothing(client: FlaskClient, app: Flask, engine: Engine) -> None:
     client.post(URL, json=RANGE)
-    reader = client_with(app, engine, "read")
+    reader = program(app, engine, "read", name="nightly")
     assert reader.get(URL).status_code == 200
     assert [reader.post(URL, json=RANGE).status_code, reader.post(f"{URL}/1/cancel").status_code] == [403, 403]
     assert app.test_client().post(URL, json=RANGE).status_code == 401
@@ -140,7 +130,7 @@ def test_who_may_only_read_makes_and_cancels_nothing(client: FlaskClient, app: F
 def test_a_run_is_made_though_the_queue_is_away(engine: Engine, client: FlaskClient, database_url: str) -> None:
     settings = WebSettings(database_url=database_url, redis_url="redis://127.0.0.1:1/0", secret_key="k" * 40)
     lonely = create_app(settings, "api")
-    answer = client_with(lonely, engine, "write").post(URL, json=RANGE)
+    answer = program(lonely, engine, "write", name="nightly").post(URL, json=RANGE)
     lonely.extensions["streamgauge_connections"].close()
     assert (answer.status_code, count(engine, "rescore_runs")) == (202, 1)
 

@@ -62,9 +62,16 @@ def send(client: FlaskClient, path: str, /, **form: Any) -> Any:
     return client.post(path, data={"csrf_token": csrf_token(client.get("/account").text), **form})
 
 
-def add_bearer(engine: Engine, *scopes: str, **further: Any) -> dict[str, str]:
-    """A new token's header."""
+def add_bearer(engine: Engine, *scopes: str, name: str = "", **further: Any) -> dict[str, str]:
+    """A new token's header; without a name it has that of its scopes."""
     token = make_token()
     with engine.begin() as connection:
-        add_token(connection, "-".join(scopes), token_sha256(token), scopes, **further)
+        add_token(connection, name or "-".join(scopes), token_sha256(token), scopes, **further)
     return {"Authorization": f"Bearer {token}"}
+
+
+def program(app: Flask, engine: Engine, *scopes: str, name: str = "test") -> FlaskClient:
+    """A program that shows its token with every request."""
+    client = app.test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = add_bearer(engine, *scopes, name=name)["Authorization"]
+    return client
