@@ -31,11 +31,13 @@ from streamgauge.storage.dead_letter_rows import (
     known_reason,
     list_letters,
     looked_to,
+)
+from streamgauge.storage.read_readings import find_device
+from streamgauge.storage.replays import (
     newest_letter,
     read_progress,
     request_replay,
 )
-from streamgauge.storage.read_readings import find_device
 
 PAGE = 50
 EVERYTHING = "all"

@@ -200,7 +200,7 @@ def test_one_look_reaches_so_far_and_says_so(app: Flask, engine: Engine, monkeyp
 def test_very_many_are_replayed_piece_by_piece(
     app: Flask, engine: Engine, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamgauge.storage.dead_letter_rows.AT_ONCE", 2)
+    monkeypatch.setattr("streamgauge.storage.replays.AT_ONCE", 2)
     client = sign_in(app, "duty")
     answer = send(client, REPLAY, next=LETTERS)
     assert "More than 2 dead letters are being replayed" in client.get(answer.headers["Location"]).text
@@ -215,7 +215,7 @@ def test_progress_of_very_many_is_not_counted_to_the_end(
     app: Flask, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send(sign_in(app, "duty"), REPLAY)
-    monkeypatch.setattr("streamgauge.storage.dead_letter_rows.COUNTED", 3)
+    monkeypatch.setattr("streamgauge.storage.replays.COUNTED", 3)
     monkeypatch.setattr("app.operations.letters.COUNTED", 3)
     page = sign_in(app, "guest").get(f"{LETTERS}/progress").text
     assert "More than 3 dead letters wait" in page

@@ -48,7 +48,10 @@ def test_stages_are_stored_and_read_alike() -> None:
             "y must lie above x",
         ),
         ([{"name": "x", "level_m": 2, "severity": 1}, {"name": "x", "level_m": 3, "severity": 2}], "same name"),
-        ([{"name": "x", "level_m": 2, "severity": 4}, {"name": "y", "level_m": 3, "severity": 1}], "y must not be milder"),
+        (
+            [{"name": "x", "level_m": 2, "severity": 4}, {"name": "y", "level_m": 3, "severity": 1}],
+            "y must not be milder",
+        ),
     ],
 )
 def test_what_is_wrong_with_stages_is_named(value: object, told: str) -> None:
