@@ -25,6 +25,9 @@ from streamgauge.storage.audit import write_audit
 from streamgauge.storage.dead_letter_rows import (
     REFUSED,
     REPLAYED,
+)
+from streamgauge.storage.dead_letters import DeadLetter
+from streamgauge.storage.replays import (
     Replayed,
     Waiting,
     release_replay_lock,
@@ -34,7 +37,6 @@ from streamgauge.storage.dead_letter_rows import (
     take_waiting,
     try_replay_lock,
 )
-from streamgauge.storage.dead_letters import DeadLetter
 from streamgauge.wire import Arrival, Limits, Rejected, decode_message, decode_readings, decode_uplink
 from tasks.pipeline import Outcome, Services, ingest_each
 from tasks.services import ServiceHolder
@@ -62,18 +64,23 @@ def replay_waiting(services: Services, limits: Limits, budget_s: float = BUDGET_
     Raises:
         Exception: the database was away; what was not settled waits on.
     """
-    deadline_s = time.monotonic() + budget_s
+    deadline_s, after = time.monotonic() + budget_s, 0
     with services.engine.connect() as holder:
         if not try_replay_lock(holder):
             return False
         holder.commit()
         try:
             while time.monotonic() < deadline_s:
-                letters = take_waiting(holder, LETTERS)
+                letters = take_waiting(holder, LETTERS, after)
                 holder.commit()
-                if not letters:
+                if letters:
+                    after = letters[-1].id
+                    _replay(holder, letters, services, limits)
+                elif after:
+                    # Somebody may have asked for one before these meanwhile.
+                    after = 0
+                else:
                     return False
-                _replay(holder, letters, services, limits)
             return True
         finally:
             holder.rollback()

@@ -1,14 +1,15 @@
-"""Dead letters as people handle them: found, looked at, and asked to be replayed after what was wrong has been put right.
+"""Dead letters as people handle them: found and looked at. ``streamgauge.storage.replays`` is about replaying them.
 
 ``replay_state`` is null (nobody asked), ``waiting`` (asked, not yet done), ``replayed`` (it became readings, or another dead
 letter that says what is wrong now) or ``refused`` (still wrong for the same reason). Nothing is ever deleted here.
 
 A device that repeats a mistake makes millions of them. So what is selected by state and reason is found by an index; of what
-must be looked at one by one (words, times) a look covers the newest ``LOOKED_AT``, and the next one goes on below them; counts
-end where nobody counts along; and a replay of many is asked for in pieces.
+must be looked at one by one (words, times) a look covers the newest ``LOOKED_AT``, and the next one goes on below them; and
+counts end where nobody counts along.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +17,6 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from streamgauge.errors import DeadReason
-from streamgauge.storage.audit import write_audit
 
 WAITING, REPLAYED, REFUSED = "waiting", "replayed", "refused"
 OPEN = "open"
@@ -28,10 +28,6 @@ LOOKED_AT = 20_000
 """So many letters are looked at for one page, where no index finds what is selected."""
 COUNTED = 10_000
 """Letters of a reason, and those of a replay, are counted no further."""
-AT_ONCE = 10_000
-"""So many letters are asked to be replayed in one transaction."""
-REPLAY_LOCK = 7_340_025
-"""Of Postgres's advisory locks: one process replays at a time."""
 
 _COLUMNS = (
     "id, topic, source, reason, detail, device, readings, times_seen, received_at, last_received_at, stored_at, replayed_at, "
@@ -191,52 +187,15 @@ class Selection:
         return {name: value for name, value in found.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """A dead letter that is to be replayed, with its bytes."""
-
-    id: int
-    topic: str
-    source: str
-    reason: str
-    payload: bytes
-    received_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replayed:
-    """What came of replaying one: ``state`` is ``REPLAYED`` or ``REFUSED``, ``detail`` says more where there is more to say."""
-
-    id: int
-    state: str
-    detail: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How replays go: letters that still wait, and how many went which way since a time; up to ``COUNTED`` + 1 of each."""
-
-    waiting: int
-    replayed: int
-    refused: int
-
-    @property
-    def many_wait(self) -> bool:
-        """Whether more wait than were counted."""
-        return self.waiting > COUNTED
-
-    @property
-    def many_settled(self) -> bool:
-        """Whether these are the latest of more."""
-        return self.replayed + self.refused > COUNTED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A piece of a replay that was asked for: how many letters, and after which one it goes on; None: there are no more."""
-
-    letters: int
-    after: int | None
+@contextmanager
+def in_order(connection: Connection) -> Iterator[None]:
+    """While this lasts, the planner goes through an index in its order: letters that came within the last minute are in no
+    statistics yet, and were there few of them, as it then thinks, to read all and sort them would be better.
+    """
+    names = ("enable_bitmapscan", "enable_seqscan", "jit")
+    connection.execute(text("; ".join(f"SET LOCAL {name} = off" for name in names)))
+    yield
+    connection.execute(text("; ".join(f"SET LOCAL {name} TO DEFAULT" for name in names)))
 
 
 def list_letters(connection: Connection, selection: Selection, before: int, limit: int) -> list[Letter]:
@@ -248,7 +207,8 @@ def list_letters(connection: Connection, selection: Selection, before: int, limi
     candidates, window = selection.candidates(limit)
     query = f"{_REASONS} SELECT * FROM {candidates} WHERE {where} ORDER BY id DESC LIMIT :limit"
     values |= {"before": before, "limit": limit, "window": window}
-    return [Letter(**row) for row in connection.execute(text(query), values).mappings()]
+    with in_order(connection):
+        return [Letter(**row) for row in connection.execute(text(query), values).mappings()]
 
 
 def looked_to(connection: Connection, selection: Selection, before: int) -> int | None:
@@ -258,7 +218,8 @@ def looked_to(connection: Connection, selection: Selection, before: int) -> int 
     _, values = selection.where()
     candidates, window = selection.candidates(0)
     query = f"{_REASONS} SELECT count(*), min(id) FROM {candidates}"
-    found, lowest = connection.execute(text(query), {**values, "before": before, "window": window}).one()
+    with in_order(connection):
+        found, lowest = connection.execute(text(query), {**values, "before": before, "window": window}).one()
     return int(lowest) if found == window else None
 
 
@@ -281,103 +242,15 @@ def count_letters(connection: Connection, selection: Selection, at_most: int) ->
         source, window = selection.candidates(0)
         values |= {"before": MAX_ID, "window": window}
     query = f"{_REASONS} SELECT count(*) FROM (SELECT FROM {source} WHERE {where} LIMIT :most) AS found"
-    return int(connection.execute(text(query), values).scalar_one())
+    with in_order(connection):
+        return int(connection.execute(text(query), values).scalar_one())
 
 
 def count_by_reason(connection: Connection) -> Mapping[str, int]:
     """How many there are for each reason that have not become something else, the commonest first; up to ``COUNTED`` + 1 each."""
-    rows = connection.execute(_COUNT_BY_REASON, {"before": MAX_ID, "window": COUNTED + 1})
+    with in_order(connection):
+        rows = connection.execute(_COUNT_BY_REASON, {"before": MAX_ID, "window": COUNTED + 1}).all()
     return {str(reason): int(count) for reason, count in rows}
-
-
-def newest_letter(connection: Connection) -> int:
-    """The newest one's id: what comes later is not part of a replay that is asked for now. 0 if there is none."""
-    return int(connection.execute(text("SELECT COALESCE(max(id), 0) FROM dead_letters")).scalar_one())
-
-
-def request_replay(
-    connection: Connection, selection: Selection, actor: str, after: int = 0, until: int = MAX_ID
-) -> Asked:
-    """Ask that the selected dead letters are replayed, except those that wait already or have become something else.
-
-    Args:
-        connection: in a transaction of its own, as at most ``AT_ONCE`` are asked for: call again for the rest.
-        selection: which ones.
-        actor: who asks.
-        after: only those with greater ids; 0 is the beginning, which is written into the audit log.
-        until: and none with a greater one than this (``newest_letter``).
-    """
-    where, values = selection.where()
-    # One that arrives again at this moment is passed over: waiting for it could be waiting in a circle.
-    query = f"""
-    WITH picked AS (
-        SELECT id FROM dead_letters WHERE {where} AND (replay_state IS NULL OR replay_state = 'refused')
-            AND id > :after AND id <= :newest
-        ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED),
-    asked AS (
-        UPDATE dead_letters SET replay_state = 'waiting', replay_detail = NULL, replayed_by = :by
-        FROM picked WHERE dead_letters.id = picked.id RETURNING dead_letters.id)
-    SELECT count(*) AS letters, max(id) AS last FROM asked
-    """
-    values |= {"by": actor, "after": after, "newest": until, "most": AT_ONCE}
-    row = connection.execute(text(query), values).one()
-    is_all = row.letters < AT_ONCE
-    if row.letters and not after:
-        said = {"letters": row.letters, **({} if is_all else {"and_more": True}), **selection.said()}
-        write_audit(connection, actor=actor, action="dead_letters.replay", subject="dead letters", after=said)
-    return Asked(letters=int(row.letters), after=None if is_all else int(row.last))
-
-
-def selection_of(said: Mapping[str, Any]) -> Selection:
-    """The selection that ``Selection.said`` told."""
-    facts = {name: said.get(name) for name in ("state", "reason", "device", "dev_eui", "words")}
-    since, until = (datetime.fromisoformat(said[name]) if said.get(name) else None for name in ("since", "until"))
-    return Selection(**facts, since=since, until=until, letter_id=said.get("letter"))
-
-
-def take_waiting(connection: Connection, limit: int) -> list[Waiting]:
-    """The first of those that wait, in order of arrival."""
-    query = text(
-        "SELECT id, topic, source, reason, payload, received_at FROM dead_letters "
-        "WHERE replay_state = 'waiting' ORDER BY id LIMIT :limit"
-    )
-    return [
-        Waiting(**{**row, "payload": bytes(row["payload"])})
-        for row in connection.execute(query, {"limit": limit}).mappings()
-    ]
-
-
-def settle(connection: Connection, outcomes: Sequence[Replayed]) -> None:
-    """Write down what came of them."""
-    query = text(
-        "UPDATE dead_letters SET replay_state = :state, replay_detail = :detail, replayed_at = now() "
-        "WHERE id = :id AND replay_state = 'waiting'"
-    )
-    for outcome in outcomes:
-        detail = None if outcome.detail is None else outcome.detail.replace("\0", "\\0")
-        connection.execute(query, {"id": outcome.id, "state": outcome.state, "detail": detail})
-
-
-def read_progress(connection: Connection, since: datetime) -> Progress:
-    """How replays go: what waits, and what came of those that were settled last, at or after ``since``."""
-    query = text("""
-    SELECT (SELECT count(*) FROM (SELECT FROM dead_letters WHERE replay_state = 'waiting' LIMIT :most) AS counting) AS waiting,
-        count(*) FILTER (WHERE replay_state = 'replayed') AS replayed,
-        count(*) FILTER (WHERE replay_state = 'refused') AS refused
-    FROM (SELECT replay_state FROM dead_letters WHERE replayed_at IS NOT NULL AND replayed_at >= :since
-        ORDER BY replayed_at DESC LIMIT :most) AS settled
-    """)
-    return Progress(**connection.execute(query, {"since": since, "most": COUNTED + 1}).mappings().one())
-
-
-def try_replay_lock(connection: Connection) -> bool:
-    """Become the one that replays, until ``release_replay_lock`` or the connection's end; False if there is one already."""
-    return bool(connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": REPLAY_LOCK}).scalar_one())
-
-
-def release_replay_lock(connection: Connection) -> None:
-    """Let another one replay."""
-    connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": REPLAY_LOCK})
 
 
 def known_reason(word: str | None) -> str | None:

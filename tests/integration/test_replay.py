@@ -10,14 +10,13 @@ from sqlalchemy import Connection, Engine, text
 
 from streamgauge.errors import DeadReason
 from streamgauge.network_servers import chirpstack
-from streamgauge.storage import dead_letter_rows
+from streamgauge.storage import dead_letter_rows, replays
 from streamgauge.storage.dead_letter_rows import (
     MAX_ID,
     OPEN,
     REFUSED,
     REPLAYED,
     WAITING,
-    Replayed,
     Selection,
     count_by_reason,
     count_letters,
@@ -25,6 +24,11 @@ from streamgauge.storage.dead_letter_rows import (
     known_reason,
     list_letters,
     looked_to,
+)
+from streamgauge.storage.dead_letters import DeadLetter, write_dead_letters
+from streamgauge.storage.devices import register_devices, write_registration
+from streamgauge.storage.replays import (
+    Replayed,
     newest_letter,
     read_progress,
     request_replay,
@@ -32,8 +36,6 @@ from streamgauge.storage.dead_letter_rows import (
     settle,
     try_replay_lock,
 )
-from streamgauge.storage.dead_letters import DeadLetter, write_dead_letters
-from streamgauge.storage.devices import register_devices, write_registration
 from streamgauge.wire import Limits, batch_topic, readings_topic
 from tasks import replay
 from tasks.replay import ask_on, replay_waiting
@@ -222,6 +224,25 @@ def test_a_replay_that_is_killed_goes_on(engine: Engine, redis: Redis, monkeypat
     assert (progress.waiting, progress.replayed, progress.refused) == (0, 10, 0)
 
 
+def test_what_is_asked_for_while_later_ones_are_replayed_is_replayed_too(
+    engine: Engine, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "LETTERS", 2)
+    keep(engine, *(letter(reading(minute)) for minute in range(5)))
+    with engine.begin() as connection:
+        register_devices(connection, ["late-01"])
+        for number in range(2, 6):
+            request_replay(connection, Selection(letter_id=number), "duty")
+
+    def asks(connection: Connection, outcomes: list[Replayed]) -> None:
+        settle(connection, outcomes)
+        request_replay(connection, Selection(letter_id=1), "duty")
+
+    monkeypatch.setattr(replay, "settle", asks)
+    assert run(engine, redis) is False
+    assert [state for _, state, _ in states(engine)] == [REPLAYED] * 5
+
+
 def test_only_one_replays_and_time_is_bounded(engine: Engine, redis: Redis) -> None:
     keep(engine, letter(reading()))
     ask(engine)
@@ -289,7 +310,7 @@ def test_what_dies_again_after_a_replay_is_seen_again(engine: Engine, redis: Red
 
 
 def test_very_many_are_asked_for_in_pieces(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dead_letter_rows, "AT_ONCE", 10)
+    monkeypatch.setattr(replays, "AT_ONCE", 10)
     keep(engine, *(letter(reading(minute)) for minute in range(36)), letter(b"no", reason=DeadReason.NOT_JSON))
     selection = Selection(reason="unknown_device", since=NOW, words="late", device="late-01", dev_eui="A" * 16)
     with engine.begin() as connection:
@@ -326,14 +347,16 @@ TOUCHED = text("""
 """)
 
 
-@pytest.fixture
-def many(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+@pytest.fixture(params=[True, False], ids=["with-statistics", "a-minute-old"])
+def many(engine: Engine, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Engine:
     """Very many dead letters, beside which little is looked at."""
     monkeypatch.setattr(dead_letter_rows, "LOOKED_AT", 500)
-    monkeypatch.setattr(dead_letter_rows, "COUNTED", 500)
+    for module in (dead_letter_rows, replays):
+        monkeypatch.setattr(module, "COUNTED", 500)
     with engine.begin() as connection:
         connection.execute(FILL, {"at": NOW, "many": MANY})
-        connection.execute(text("ANALYZE dead_letters"))
+        if request.param:
+            connection.execute(text("ANALYZE dead_letters"))
     return engine
 
 
