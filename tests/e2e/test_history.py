@@ -42,6 +42,7 @@ def test_a_record_is_found_narrowed_and_downloaded(open_page: OpenPage, station:
     assert len(rows) == ROWS
     assert rows[0]["time"] == "2026-09-29T07:00:00+07:00"
     page.select_option("#mark", "suspect")
+    page.wait_for_url(re.compile("mark=suspect"))
     page.get_by_text("Suspect: jumped").first.wait_for()
     page.go_back()
     page.wait_for_url(re.compile("range=all"))

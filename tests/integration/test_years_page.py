@@ -67,7 +67,7 @@ def peaks(app: Flask, engine: Engine, redis: Redis) -> dict[float, float]:
 
 def roll_all(engine: Engine) -> None:
     for step, most in ((advance, 744), (roll_up_marked, 5_000)):
-        made: Step | None = Step(readings=0, hours=0, through=None)
+        made: Step | None = Step(readings=0, hours=0, through=None, fits=0)
         while made is not None:
             with engine.begin() as connection:
                 made = step(connection, most)

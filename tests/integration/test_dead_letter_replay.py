@@ -1,5 +1,6 @@
 """Dead letters go the way of readings once more: a late registration, a corrected codec, a kill in between, what stays wrong."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -348,16 +349,19 @@ TOUCHED = text("""
 
 
 @pytest.fixture(params=[True, False], ids=["with-statistics", "a-minute-old"])
-def many(engine: Engine, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Engine:
-    """Very many dead letters, beside which little is looked at."""
+def many(engine: Engine, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Very many dead letters, beside which little is looked at. Statistics come when the test wants them, and not in between."""
     monkeypatch.setattr(dead_letter_rows, "LOOKED_AT", 500)
     for module in (dead_letter_rows, replays):
         monkeypatch.setattr(module, "COUNTED", 500)
     with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE dead_letters SET (autovacuum_enabled = false)"))
         connection.execute(FILL, {"at": NOW, "many": MANY})
         if request.param:
             connection.execute(text("ANALYZE dead_letters"))
-    return engine
+    yield engine
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE dead_letters RESET (autovacuum_enabled)"))
 
 
 @pytest.mark.parametrize(
