@@ -1,6 +1,6 @@
 """The live part of one process: a thread that reads the stream, and a thread that writes to all browsers.
 
-They begin with the first browser or listener. A browser costs a socket and a few kilobytes; no thread, and no connection of the
+They begin with the first browser. A browser costs a socket and a few kilobytes; no thread, and no connection of the
 web server.
 """
 
@@ -13,7 +13,7 @@ from redis import Redis
 
 from app.live.client import Client, Visitor
 from app.live.events import EventLog, position
-from app.live.reader import Listener, Reader
+from app.live.reader import Reader
 from app.live.writer import CheckSessions, Writer
 
 __all__ = ["Hub", "position"]
@@ -71,11 +71,6 @@ class Hub:
             sock.close()
             return
         self._writer.join(Client(sock, devices, after, visitor, time.monotonic()))
-
-    def listen(self, callback: Listener) -> None:
-        """Have a callback told, on the reader's thread, which stations have something new; it must return quickly."""
-        self._reader.listen(callback)
-        self._begin()
 
     def check_sessions_every(self, seconds: float) -> None:
         """How often it is asked whether sessions hold; before the first browser comes."""

@@ -1,11 +1,10 @@
-"""One thread per process reads the live stream and hands what is new to the writer and to listeners.
+"""One thread per process reads the live stream and hands what is new to the writer.
 
 It outlives Redis: when Redis is away it tries again with backoff, and says afterwards that something may be missing.
 """
 
 import logging
 import random
-import threading
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -21,9 +20,6 @@ READ_COUNT = 100
 FIRST_RETRY_S = 0.1
 LONGEST_RETRY_S = 3.0
 SOCKET_TIMEOUT_S = 5.0
-
-Listener = Callable[[set[str] | None], None]
-"""Told of stations that something new was stored for; None: of any, as something may have been missed."""
 
 
 class Sink(Protocol):
@@ -57,15 +53,8 @@ class Reader:
     ) -> None:
         self._connect, self._sink, self._is_wanted = connect, sink, is_wanted
         self._most_events = most_events
-        self._listeners: list[Listener] = []
-        self._lock = threading.Lock()
         self.is_fed = True
         """Whether Redis answered when it was last asked."""
-
-    def listen(self, listener: Listener) -> None:
-        """Have a listener told, on this thread, of what is new; it must return quickly."""
-        with self._lock:
-            self._listeners = [*self._listeners, listener]
 
     def run(self) -> None:
         """The thread."""
@@ -117,18 +106,7 @@ class Reader:
             self._break(last_id)
         events = [encode(event) for event in found]
         self._sink.append(events)
-        self._tell({device for event in events for device in event.devices})
         return found[-1].id
 
     def _break(self, newest: str) -> None:
         self._sink.restart(newest)
-        self._tell(None)
-
-    def _tell(self, devices: set[str] | None) -> None:
-        if devices is not None and not devices:
-            return
-        for listener in self._listeners:
-            try:
-                listener(devices)
-            except Exception:
-                log.exception("a listener of the live stream failed")

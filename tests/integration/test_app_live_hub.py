@@ -178,21 +178,6 @@ def test_a_socket_ends_with_its_session(served: Served, engine: Engine) -> None:
     assert closed.value.reason == 4401
 
 
-def test_listeners_hear_of_devices_and_of_breaks_without_any_browser(served: Served, redis: "Redis") -> None:
-    heard: list[set[str] | None] = []
-
-    def fail(_: set[str] | None) -> None:
-        raise RuntimeError("a listener's own mistake")
-
-    live_hub(served.app).listen(fail)
-    live_hub(served.app).listen(heard.append)
-    time.sleep(0.5)
-    append(redis, [{"device": "a"}, {"device": "b"}], forecasts=[{"device": "c"}])
-    wait_until(lambda: heard == [{"a", "b", "c"}], "not heard", explain=lambda: str(heard))
-    redis.flushall()
-    wait_until(lambda: heard[1:] == [None], "the break was not heard", explain=lambda: str(heard))
-
-
 def test_who_comes_while_it_stops_is_let_go(served: Served) -> None:
     browser = served.browser()
     next_of("hello", browser)
